@@ -1,0 +1,1 @@
+"""How well a model does: metrics, intervals, slices, diagnosis, and the report that shows them."""

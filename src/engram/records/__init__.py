@@ -1,0 +1,34 @@
+"""The nouns of Engram: frozen records that any layer may hold, and that import numpy and nothing heavier."""
+
+from engram.records.certificate import Certificate, Difference
+from engram.records.checkpoint import Checkpoint, TrainingState
+from engram.records.dataset import Column, Dataset, Part
+from engram.records.model import Model
+from engram.records.pipeline import Pipeline
+from engram.records.prediction import Prediction
+from engram.records.report import Picture, Report, Score
+from engram.records.task import Task
+from engram.records.tensors import Signature, TensorSpec
+from engram.records.version import Move, Run, Version
+
+__all__ = [
+    "Certificate",
+    "Checkpoint",
+    "Column",
+    "Dataset",
+    "Difference",
+    "Model",
+    "Move",
+    "Part",
+    "Picture",
+    "Pipeline",
+    "Prediction",
+    "Report",
+    "Run",
+    "Score",
+    "Signature",
+    "Task",
+    "TensorSpec",
+    "TrainingState",
+    "Version",
+]

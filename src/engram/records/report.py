@@ -1,0 +1,84 @@
+"""How well a model does, measured on named data."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Picture", "Report", "Score"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric with its bootstrap interval.
+
+    Attributes:
+        name: the metric, as on its shelf (``accuracy``, ``f1_macro``, ``rmse``).
+        value: measured on all rows.
+        low, high: bounds of the 95 % bootstrap interval; equal to ``value`` when no interval was asked for.
+        best: ``max`` or ``min``, which way is better.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    best: str = "max"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of a report: a title, a caption in words, and the SVG or PNG itself."""
+
+    name: str
+    title: str
+    caption: str
+    media: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How well a model does.
+
+    Attributes:
+        data: digest of the data it was measured on.
+        rows: rows measured.
+        task: ``binary``, ``multiclass`` or ``regression``.
+        scores: every metric of the task, the deciding one first.
+        classes: per class, metric → value.
+        slices: ``"COLUMN=VALUE"`` → {"rows": …, metric: value}.
+        confusion: rows are true classes and columns predicted ones, in the order of ``labels``; empty for regression.
+        labels: the classes.
+        diagnosis: sentences on overfitting, underfitting and what to change.
+        findings: what the data check noticed, one sentence each.
+        history: one record an epoch of training.
+        page: the report as one self-contained HTML file.
+    """
+
+    data: str
+    rows: int
+    task: str
+    scores: tuple[Score, ...]
+    classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    slices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    confusion: tuple[tuple[int, ...], ...] = ()
+    labels: tuple[str, ...] = ()
+    diagnosis: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    history: tuple[Mapping[str, float], ...] = ()
+    page: str = field(default="", repr=False, compare=False)
+
+    def score(self, name: str) -> float:
+        """The value of one metric; KeyError if it was not measured."""
+        for score in self.scores:
+            if score.name == name:
+                return score.value
+        raise KeyError(name)
+
+    def _repr_html_(self) -> str:
+        if self.page:
+            return f'<iframe srcdoc="{html.escape(self.page, quote=True)}" width="100%" height="900"></iframe>'
+        cells = "".join(f"<tr><td>{html.escape(s.name)}</td><td>{s.value:.4g}</td></tr>" for s in self.scores)
+        return f"<table><caption>Engram report, {self.rows:,} rows</caption>{cells}</table>"

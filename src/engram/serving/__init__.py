@@ -1,0 +1,1 @@
+"""Answering requests: one data plane that knows models, thin doors that know protocols."""

@@ -1,0 +1,1 @@
+"""Where kept versions live."""

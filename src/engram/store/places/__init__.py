@@ -1,0 +1,7 @@
+"""What a store stands on: one plug-in a kind of place."""
+
+from engram.plugins import Shelf
+
+__all__ = ["SHELF"]
+
+SHELF = Shelf("engram.store.places", "place", ("open",))

@@ -1,0 +1,23 @@
+"""What tests of several packages need."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """The path of a real data file, or a skip that says where it was looked for."""
+    places = [Path(p) for p in (os.environ.get("ENGRAM_DATA"), ROOT.parent / "shared" / "data") if p]
+
+    def find(name: str) -> Path:
+        for place in places:
+            if (place / name).exists():
+                return place / name
+        pytest.skip(f"{name} is in none of {', '.join(map(str, places))}; set ENGRAM_DATA to the folder that has it")
+
+    return find

@@ -1,1 +1,230 @@
-"""Engram keeps what a neural network has learned, and looks after it for its whole life."""
+"""Engram keeps what a neural network has learned, and looks after it for its whole life.
+
+    import engram
+
+    version = engram.run("income.toml")            # train, judge, keep
+    store = engram.open()                          # what is kept
+    model = store.load("income")                   # by name, number, alias or digest
+    model.predict([{"age": 39, "education": "Bachelors", …}])
+    engram.write(model, "income.onnx")             # any format, with its certificate
+
+Every verb of the command line is a function here, with the same words. Importing this loads no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engram import errors
+
+if TYPE_CHECKING:
+    from engram.lifecycle.check import Checked
+    from engram.lifecycle.inspect import Inspected
+    from engram.records import Certificate, Dataset, Model, Pipeline, Prediction, Progress, Report, Version
+    from engram.store.store import Store
+
+__all__ = [
+    "Certificate",
+    "Dataset",
+    "Model",
+    "Pipeline",
+    "Prediction",
+    "Progress",
+    "Report",
+    "Version",
+    "check",
+    "errors",
+    "evaluate",
+    "export",
+    "inspect",
+    "new",
+    "open",
+    "predict",
+    "read",
+    "resume",
+    "run",
+    "serve",
+    "write",
+]
+
+_RECORDS = frozenset({"Certificate", "Dataset", "Model", "Pipeline", "Prediction", "Progress", "Report", "Version"})
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the records
+    """Records load numpy, so they come when they are asked for."""
+    if name in _RECORDS:
+        from engram import records
+
+        return getattr(records, name)
+    raise AttributeError(f"module 'engram' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _ignore(_progress: Progress) -> None:
+    """Nobody is watching."""
+
+
+def _never() -> bool:
+    return False
+
+
+def new(
+    path: str | Path, data: str, *, target: str = "", columns: Sequence[str] = (), test: str = "", force: bool = False
+) -> str:
+    """Write a commented pipeline file for some data.
+
+    Args:
+        path: the file to write.
+        data: a CSV file, a folder or zip of images, or ``sklearn:NAME``.
+        target: the column to predict; found where it is not given.
+        columns: names, where the file has no header.
+        test: the official test file, or the share to hold out.
+        force: write over a file that is already there.
+
+    Returns:
+        What was found, in a sentence.
+    """
+    from engram import settings
+    from engram.lifecycle.new import new as write_new
+
+    return write_new(
+        Path(path), data, target=target, names=tuple(columns), test=test, force=force, settings=settings.read()
+    )
+
+
+def check(pipeline: str | Path | Pipeline) -> Checked:
+    """Validate a pipeline against its data, without training.
+
+    Raises:
+        errors.UsageError: the file is wrong or does not fit the data.
+        errors.DataError: the data cannot be used.
+    """
+    from engram import settings
+    from engram.lifecycle.check import check as validate
+
+    return validate(pipeline, settings=settings.read(), watch=_ignore)
+
+
+def run(
+    pipeline: str | Path | Pipeline, *, store: str | Path = "", watch: Callable[[Progress], None] = _ignore
+) -> Version:
+    """Train, judge and keep what a pipeline describes.
+
+    Args:
+        pipeline: the file, or a ``Pipeline``.
+        store: where it is kept; ``ENGRAM_STORE`` or ``./engrams`` if empty.
+        watch: called with the progress.
+
+    Raises:
+        errors.UsageError: the file is wrong or does not fit the data.
+        errors.DataError: the data cannot be used.
+        errors.ConditionNotMet: ``[keep] if`` is not met.
+    """
+    from engram import settings
+    from engram.lifecycle.places import open_store
+    from engram.lifecycle.run import run as train
+
+    known = settings.read()
+    return train(pipeline, store=open_store(store, known), settings=known, watch=watch, halt=_never)
+
+
+def resume(run: str, *, store: str | Path = "", watch: Callable[[Progress], None] = _ignore) -> Version:
+    """Go on with a run that was stopped or killed; it ends in the same bits as one that was not.
+
+    Raises:
+        errors.VersionNotFound: the store has no such run.
+        errors.DataError: the data have changed since.
+    """
+    from engram import settings
+    from engram.lifecycle.places import open_store
+    from engram.lifecycle.run import resume as go_on
+
+    known = settings.read()
+    return go_on(run, store=open_store(store, known), settings=known, watch=watch, halt=_never)
+
+
+def open(place: str | Path = "") -> Store:  # noqa: A001 - engram.open() reads as it should
+    """The store at this place; ``ENGRAM_STORE`` or ``./engrams`` if empty."""
+    from engram import settings
+    from engram.lifecycle.places import open_store
+
+    return open_store(place, settings.read())
+
+
+def read(path: str | Path) -> Model:
+    """The model in a file of any format; its code is never run.
+
+    Raises:
+        errors.FormatError: the file is damaged, hostile or of no known format.
+    """
+    from engram.formats._convert import read as read_file
+    from engram.lifecycle.answer import answering
+
+    return answering(read_file(path))
+
+
+def write(model: Model, path: str | Path, *, to: str = "", tolerance: float = 1e-5) -> Certificate:
+    """Write a model to a file, with proof that it answers the same.
+
+    Args:
+        model: to be written.
+        path: where.
+        to: the format; by the suffix of the path if empty.
+        tolerance: largest difference of answers that is allowed.
+
+    Raises:
+        errors.ConversionError: the file would answer differently; none is written.
+    """
+    from engram.formats._convert import write as write_file
+
+    return write_file(model, path, to=to, tolerance=tolerance)
+
+
+def export(
+    reference: str, *, to: str = "", path: str | Path | None = None, store: str | Path = "", tolerance: float = 1e-5
+) -> Certificate:
+    """Write a kept version to a file, with proof that it answers the same.
+
+    Raises:
+        errors.VersionNotFound: no such version.
+        errors.ConversionError: the file would answer differently; none is written.
+    """
+    from engram.lifecycle.export import export as write_version
+
+    return write_version(reference, to=to, path=path, store=open(store), tolerance=tolerance)[1]
+
+
+def predict(reference: str, rows: Any, *, store: str | Path = "") -> Prediction:  # noqa: ANN401 - as Model.predict
+    """What a kept version answers for rows of any kind, or for the rows of a file."""
+    return open(store).load(reference).predict(rows)
+
+
+def evaluate(reference: str, data: str | Path, *, columns: Sequence[str] = (), store: str | Path = "") -> Report:
+    """How well a kept version does on other data.
+
+    Raises:
+        errors.DataError: the data cannot be read or lack the target.
+    """
+    from engram.lifecycle.evaluate import judged
+
+    return judged(reference, data, store=open(store), names=tuple(columns), watch=_ignore)
+
+
+def inspect(place: str, *, store: str = "") -> Inspected:
+    """What a model file or a kept version is made of; nothing of it is run."""
+    from engram import settings
+    from engram.lifecycle.inspect import inspect as look
+
+    return look(place, store=store, settings=settings.read())
+
+
+def serve(*references: str, store: str | Path = "", host: str = "127.0.0.1", port: int = 8080) -> None:
+    """Answer requests for kept versions over HTTP until the process is told to stop."""
+    from engram.lifecycle.serve import serve as answer
+
+    answer(references, store=open(store), host=host, port=port, ready=lambda _url: None)

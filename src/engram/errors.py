@@ -10,6 +10,7 @@
     ├── VersionNotFound   (LookupError)    no kept version, alias or run answers to this reference
     ├── StoreError        (OSError)        the store cannot be read or written
     ├── MissingLibrary    (ImportError)    an extra is not installed
+    ├── ConditionNotMet   (RuntimeError)   a version does not meet what was asked of it
     └── Interrupted       (RuntimeError)   the work was stopped and can be resumed
 
 A message names the offender, the limit, the given value and the next step, in one sentence. Only the command
@@ -19,6 +20,7 @@ line turns an error into an exit code, and only a protocol door turns one into a
 from __future__ import annotations
 
 __all__ = [
+    "ConditionNotMet",
     "ConversionError",
     "DataError",
     "EngramError",
@@ -38,7 +40,16 @@ class EngramError(Exception):
 
 
 class UsageError(EngramError, ValueError):
-    """A setting, option or argument is wrong."""
+    """A setting, option or argument is wrong.
+
+    Attributes:
+        place: the key of a pipeline file that is to blame (``train.epochs``), so that whoever knows the file can add
+            its name and line; empty where no file is.
+    """
+
+    def __init__(self, message: str, *, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class UnknownName(UsageError, LookupError):
@@ -71,6 +82,10 @@ class StoreError(EngramError, OSError):
 
 class MissingLibrary(EngramError, ImportError):
     """A library of an extra is not installed; the message is the command that installs it."""
+
+
+class ConditionNotMet(EngramError, RuntimeError):
+    """A version does not meet what was asked of it, and was not kept or not moved to."""
 
 
 class Interrupted(EngramError, RuntimeError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import json
 import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -91,10 +92,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def options(record: type[Any], given: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401 - an instance of `record`
     """The options of a plug-in, checked: its ``Options`` record made from what the user wrote.
 
+    Types are checked as JSON's are: a list is welcome where a tuple is meant and a whole number where any number is,
+    but the text ``"30"`` is no number.
+
     Args:
         record: a frozen dataclass; its annotations are the types that are accepted.
         given: key → value as written.
-        where: what to name in an error (``[model] of income.toml``).
+        where: the section, to be named in an error (``model``).
 
     Raises:
         UnknownName: a key that the record does not have, with the nearest one it has.
@@ -106,21 +110,15 @@ def options(record: type[Any], given: Mapping[str, Any], where: str) -> Any:  # 
     known = [f.name for f in fields(record)]
     for key in given:
         if key not in known:
-            raise UnknownName(f"{where}: unknown key {key!r}; {nearest(key, known)}")
+            raise UnknownName(f"[{where}] has no key {key!r}; {nearest(key, known)}", place=f"{where}.{key}")
     adapter: TypeAdapter[Any] = TypeAdapter(record)
     try:
-        return adapter.validate_python(dict(given))
+        return adapter.validate_json(json.dumps(dict(given), default=str), strict=True)
     except ValidationError as refused:
         first = refused.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if not _branch(part))
-        raise UsageError(
-            f"{where}: {key or 'the section'} = {first['input']!r} is refused: {_sentence(first['msg'])}"
-        ) from None
-
-
-def _branch(part: object) -> bool:
-    """Whether part of an error's place names a branch of a union (``tuple[int, ...]``) and not a key."""
-    return isinstance(part, str) and (part in {"int", "float", "str", "bool"} or "[" in part)
+        key = str(first["loc"][0]) if first["loc"] else ""
+        wrong = f"[{where}] {key} = {given.get(key)!r} is refused: {_sentence(first['msg'])}"
+        raise UsageError(wrong, place=f"{where}.{key}") from None
 
 
 def _sentence(message: str) -> str:

@@ -74,7 +74,9 @@ class Builder:
         self._nodes.append(helper.make_node(kind, list(inputs), list(made), name=base, domain=domain, **attributes))
         return made
 
-    def constant(self, value: ndarray | float | Sequence[str], name: str = "", dtype: str = "") -> str:
+    def constant(
+        self, value: ndarray | np.generic | float | Sequence[str] | Sequence[float], name: str = "", dtype: str = ""
+    ) -> str:
         """Add an initializer and return its name.
 
         Args:
@@ -85,8 +87,9 @@ class Builder:
         made = self._unique(name or self._scoped("constant"))
         array = np.asarray(value, dtype=dtype or None)
         if array.dtype.kind in "OUS":
-            flat = [str(item).encode() for item in array.ravel().tolist()]
-            self._initializers.append(helper.make_tensor(made, TensorProto.STRING, array.shape, flat))
+            strings = TensorProto(name=made, data_type=TensorProto.STRING, dims=array.shape)
+            strings.string_data.extend(str(item).encode() for item in array.ravel().tolist())
+            self._initializers.append(strings)
         else:
             self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), made))
         return made

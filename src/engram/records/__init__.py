@@ -3,9 +3,11 @@
 from engram.records.certificate import Certificate, Difference
 from engram.records.checkpoint import Checkpoint, TrainingState
 from engram.records.dataset import Column, Dataset, Part
+from engram.records.limits import Limits
 from engram.records.model import Model
 from engram.records.pipeline import Pipeline
 from engram.records.prediction import Prediction
+from engram.records.progress import Progress, Watch
 from engram.records.report import Picture, Report, Score
 from engram.records.task import Task
 from engram.records.tensors import Signature, TensorSpec
@@ -17,12 +19,14 @@ __all__ = [
     "Column",
     "Dataset",
     "Difference",
+    "Limits",
     "Model",
     "Move",
     "Part",
     "Picture",
     "Pipeline",
     "Prediction",
+    "Progress",
     "Report",
     "Run",
     "Score",
@@ -31,4 +35,5 @@ __all__ = [
     "TensorSpec",
     "TrainingState",
     "Version",
+    "Watch",
 ]

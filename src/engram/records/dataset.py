@@ -55,6 +55,10 @@ class Part(Protocol):
         """
         ...
 
+    def column(self, name: str) -> ndarray:
+        """One column of every row, as ``take`` gives it, without touching the others; KeyError if there is none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:

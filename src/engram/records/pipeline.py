@@ -159,6 +159,8 @@ class Pipeline:
         lock: ``[lock]`` of a lock file: data digest, versions, reasons; empty in a file written by hand.
         folder: where relative paths start.
         name: the file's own name without its suffix.
+        file: the file's own name, for errors.
+        text: as written, for errors and for keeping.
     """
 
     data: DataSection
@@ -171,3 +173,5 @@ class Pipeline:
     lock: Mapping[str, Any] = field(default_factory=dict)
     folder: str = "."
     name: str = "network"
+    file: str = "network.toml"
+    text: str = field(default="", repr=False, compare=False)

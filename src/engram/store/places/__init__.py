@@ -1,4 +1,4 @@
-"""What a store stands on: one plug-in a kind of place."""
+"""What a store stands on: one plug-in a kind of place. ``open(url)`` gives the ``Place`` of ``_contract.py``."""
 
 from engram.plugins import Shelf
 

@@ -1,0 +1,50 @@
+# Each word sets up what it needs, shows what it does, and is fast when run again.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMPS := .stamps
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: demo test check bench docs help
+.DEFAULT_GOAL := help
+
+help:  ## Show the words this file knows
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(STAMPS)/demo  ## Train on real data, keep, export with proof, serve, ask
+	@$(BIN)/python examples/demo.py
+
+test: check  ## Lint, types, layers and tests
+	@echo "→ tests"
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(STAMPS)/test  ## Lint, types and layers
+	@echo "→ lint"   && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "→ types"  && $(BIN)/mypy
+	@echo "→ layers" && $(BIN)/lint-imports --no-cache
+
+bench: $(STAMPS)/bench  ## Measure against peers; each prints a table and one line of JSON
+	@for file in bench/*.py; do echo "→ $$file"; $(BIN)/python $$file || exit 1; done
+
+docs: $(STAMPS)/test  ## Write the pages that are made from the code, and check them all
+	@$(BIN)/python docs/make.py
+	@$(BIN)/python -m pytest tests/docs
+
+$(BIN)/python:
+	@echo "→ $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Engram needs Python 3.11 or newer; set PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip setuptools --constraint constraints.txt
+
+$(STAMPS)/demo: $(BIN)/python $(SOURCES)
+	@echo "→ installing the core and torch (some minutes the first time)"
+	@$(BIN)/python -m pip install --constraint constraints.txt --progress-bar on --quiet --quiet -e '.[torch]' scikit-learn
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/test: $(BIN)/python $(SOURCES)
+	@echo "→ installing what the tests need (some minutes the first time)"
+	@$(BIN)/python -m pip install --constraint constraints.txt --quiet -e '.[test]'
+	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/demo
+
+$(STAMPS)/bench: $(STAMPS)/test
+	@touch $@

@@ -1,0 +1,43 @@
+"""A first look at data nobody has written a pipeline for, so that one can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engram.data import _source
+from engram.records import Column, Dataset
+
+__all__ = ["describe", "look", "suggest_target"]
+
+_TARGETS = ("target", "label", "class", "y", "outcome", "output", "response")
+
+
+def look(
+    place: str | Sequence[str], *, names: tuple[str, ...] = (), kind: str = "", folders: Sequence[Path] = (Path(),)
+) -> Dataset:
+    """The data of one place or several of the same shape, as found: undivided, no target needed.
+
+    Raises:
+        DataError: nothing is there, or it cannot be used.
+    """
+    return _source.read((place,) if isinstance(place, str) else tuple(place), folders, kind=kind, names=names)
+
+
+def describe(place: str | Sequence[str], names: tuple[str, ...] = ()) -> tuple[Column, ...]:
+    """The columns of one place or several of the same shape, each with its kind and why.
+
+    Raises:
+        DataError: nothing is there, or it cannot be used.
+    """
+    return look(place, names=names).columns
+
+
+def suggest_target(columns: Sequence[Column]) -> str:
+    """The column most likely to be predicted: one with a name that says so, else the last that could be."""
+    able = [column for column in columns if column.kind in {"number", "boolean", "category"}]
+    for word in _TARGETS:
+        for column in able:
+            if column.name.lower() == word:
+                return column.name
+    return able[-1].name if able else ""

@@ -1,0 +1,56 @@
+"""Where the files of a pipeline are: beside the pipeline file first, then in the folders that the caller names.
+
+A place that starts with a word and a colon (``sklearn:digits``, ``https://…``) is no file and is handed on as it is;
+a single letter before the colon is a drive of Windows.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from engram.errors import DataError
+from engram.plugins import nearest
+
+__all__ = ["resolve"]
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:")
+_WILD = re.compile(r"[*?\[]")
+
+
+def resolve(places: Sequence[str], folders: Iterable[Path]) -> tuple[str, ...]:
+    """The places as paths that exist; a pattern becomes all the files it matches, sorted.
+
+    Args:
+        places: as written: a path, a pattern such as ``red-*.csv``, or ``SCHEME:NAME``.
+        folders: where a relative path may start, the first that has it wins.
+
+    Raises:
+        DataError: nothing is there; the message says where it was looked for.
+    """
+    starts = tuple(dict.fromkeys(Path(folder) for folder in folders)) or (Path(),)
+    return tuple(found for place in places for found in _one(place, starts))
+
+
+def _one(place: str, folders: tuple[Path, ...]) -> list[str]:
+    if _SCHEME.match(place):
+        return [place]
+    if not place:
+        raise DataError('from = "" names no place; write the path of a file or folder')
+    for folder in folders:
+        path = folder / Path(place).expanduser()
+        if path.exists():
+            return [str(path)]
+        if _WILD.search(place) and (found := sorted(glob.glob(str(path)))):  # noqa: PTH207 - absolute patterns too
+            return found
+    looked = ", ".join(str(folder.resolve()) for folder in folders)
+    raise DataError(f"{place}: no such file or folder in {looked}; {_hint(place, folders)}")
+
+
+def _hint(place: str, folders: tuple[Path, ...]) -> str:
+    parents = {(folder / place).parent for folder in folders}
+    names = [p.name for parent in parents if parent.is_dir() for p in parent.iterdir() if not p.name.startswith(".")]
+    close = nearest(Path(place).name, names)
+    return close if close.startswith("did you mean") else "check the path, or set ENGRAM_DATA to the folder that has it"

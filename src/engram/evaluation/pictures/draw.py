@@ -1,0 +1,31 @@
+"""Which pictures a report has, in reading order."""
+
+from __future__ import annotations
+
+from engram.evaluation.answers import Answers
+from engram.evaluation.pictures import chances, confusion, history, numbers, parts
+from engram.evaluation.pictures.style import styled
+from engram.records import Picture, Report
+
+__all__ = ["draw"]
+
+
+def draw(report: Report, answers: Answers, *, seed: int = 0) -> tuple[Picture, ...]:
+    """Every picture that these answers and this history allow.
+
+    Args:
+        report: whose scores, slices, confusion and history are drawn.
+        answers: truth and prediction.
+        seed: of the points drawn where there are too many.
+    """
+    with styled():
+        made = [
+            *history.curves(report.history),
+            *confusion.matrix(report),
+            *chances.ranking(report, answers),
+            *chances.calibration(answers),
+            *numbers.predicted(answers, seed=seed),
+            *numbers.residuals(answers),
+            *parts.slices(report),
+        ]
+    return tuple(made)

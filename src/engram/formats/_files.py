@@ -1,0 +1,172 @@
+"""Files of strangers, opened with care, and files of ours, written whole or not at all.
+
+A path that the user typed may lead anywhere; a name that stands *inside* a file is data and may only lead to a plain
+file in the same folder. The two are different functions here so that they cannot be mixed up.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engram.errors import ConversionError, FormatError, UsageError
+
+__all__ = ["beginning", "folded", "place", "read", "safe_join", "workplace"]
+
+_HEAD = 4096
+
+
+def read(path: Path, largest: int) -> bytes:
+    """All bytes of a regular file.
+
+    Args:
+        path: as the user typed it.
+        largest: the most bytes that are accepted, checked before anything is read.
+
+    Raises:
+        UsageError: there is no such file, or it may not be read.
+        FormatError: it is no regular file, or larger.
+    """
+    with _opened(path) as (number, size):
+        if size > largest:
+            raise FormatError(f"{path} has {size:,} bytes, but at most {largest:,} are read; is it the right file?")
+        with os.fdopen(number, "rb", closefd=False) as file:
+            return file.read(size)
+
+
+def beginning(path: Path) -> bytes:
+    """The first 4,096 bytes of a regular file, by which formats recognize their own.
+
+    Raises:
+        UsageError: there is no such file, or it may not be read.
+        FormatError: it is no regular file.
+    """
+    with _opened(path) as (number, _):
+        return os.read(number, _HEAD)
+
+
+def safe_join(folder: Path, name: str) -> Path:
+    """The file that a name inside a model means, if it lies in the model's own folder and is a plain file.
+
+    Args:
+        folder: where the model lies; how the user reached it does not matter.
+        name: relative, with ``/`` between its parts; ``weights..v2.bin`` is as good as any.
+
+    Raises:
+        FormatError: the name leads outside, is not there, or a part of it is a link, a device or a pipe.
+    """
+    parts = name.split("/")
+    wrong = "\\" in name or "\x00" in name or ":" in name or any(part in {"", ".", ".."} for part in parts)
+    if wrong:
+        raise FormatError(f"the model names the file {name!r}, which is not a plain name inside its folder {folder}")
+    path = folder
+    for number, part in enumerate(parts, start=1):
+        path = path / part
+        _plain(path, name, last=number == len(parts))
+    return path
+
+
+def folded(names: Iterable[str]) -> dict[str, str]:
+    """Names by what a file system may take them for; two that some systems hold to be the same are refused.
+
+    Raises:
+        FormatError: two names are equal once composed (NFC) and case-folded.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        key = unicodedata.normalize("NFC", name).casefold()
+        if seen.setdefault(key, name) != name:
+            raise FormatError(f"the files {seen[key]!r} and {name!r} of one model differ only in case or accents")
+    return seen
+
+
+@contextmanager
+def workplace(path: Path) -> Iterator[Path]:
+    """A hidden folder beside the target, on the same disk, that is gone afterwards whatever happens.
+
+    Raises:
+        ConversionError: the folder of the target is not there or cannot be written.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as refused:
+        raise ConversionError(f"{path} cannot be written: {_reason(refused)}; choose another folder") from refused
+    try:
+        yield folder
+    except OSError as refused:
+        raise ConversionError(f"{path} cannot be written: {_reason(refused)}") from refused
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def place(made: Iterable[Path], folder: Path) -> None:
+    """Bring finished files into a folder under their own names, in this order, so that none is ever seen half-written.
+
+    Raises:
+        OSError: the disk refused; files already placed stay.
+    """
+    files = list(made)
+    for file in files:
+        _flush(file)
+    for file in files:
+        file.replace(folder / file.name)
+    _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int]]:
+    """File number and size; a pipe is opened without waiting for its writer, then refused."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as refused:
+        raise UsageError(f"{path} cannot be opened: {_reason(refused)}") from refused
+    try:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode):
+            raise FormatError(f"{path} is {_kind(found.st_mode)}, not a file")
+        yield number, found.st_size
+    finally:
+        os.close(number)
+
+
+def _plain(path: Path, name: str, *, last: bool) -> None:
+    try:
+        found = os.lstat(path)
+    except OSError as refused:
+        raise FormatError(f"the model needs the file {name!r} beside it: {_reason(refused)}") from refused
+    wanted = stat.S_ISREG(found.st_mode) if last else stat.S_ISDIR(found.st_mode)
+    if not wanted:
+        raise FormatError(f"the model names the file {name!r}, but {path.name!r} is {_kind(found.st_mode)}")
+    if last and found.st_nlink > 1:
+        raise FormatError(
+            f"the model names the file {name!r}, which has a second name elsewhere (a hard link); copy it"
+        )
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFREG: "a file",
+    }
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def _reason(refused: Exception) -> str:
+    return str(getattr(refused, "strerror", None) or refused).lower()

@@ -1,0 +1,150 @@
+"""Rows to ask two models, the same for the same seed.
+
+They are drawn from what training saw and not at random alone, because a fault in an encoder shows only on a value that
+the encoder knows; and they hold what training never saw, because gaps and unknown categories are where two programs
+part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from engram.records import Model, TensorSpec
+
+__all__ = ["probes"]
+
+_UNSEEN = ("never seen before", "naïve 東京 🙂", " ")
+_FREE_AXIS = 8
+_SIDE = 32
+_CENTURY = (0.0, 2_000_000_000.0)
+
+
+def probes(model: Model, rows: int = 64, seed: int = 0) -> dict[str, ndarray]:
+    """Raw inputs for a model, one array an input, rows first.
+
+    Rows of zeros, of extremes and, where there is preprocessing, of gaps and unknown words come first; the rest is
+    drawn from the examples, ranges and values in ``model.statistics``, or normally distributed where nothing is known.
+
+    Args:
+        model: its signature and statistics are looked at, nothing else.
+        rows: at least 1.
+        seed: the same seed gives the same rows, whatever the order of the inputs.
+    """
+    axes: dict[str, int] = {}
+    return {
+        spec.name: _column(spec, _seen(model.statistics, spec.name), _generator(seed, spec.name), rows, axes)
+        for spec in model.signature.inputs
+    }
+
+
+def _generator(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, *hashlib.sha256(name.encode()).digest()[:8]])
+
+
+def _seen(statistics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = statistics.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _column(
+    spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Generator, rows: int, axes: dict[str, int]
+) -> ndarray:
+    if spec.kind == "image":
+        return _images(spec, seen, generator, rows)
+    if spec.dtype == "string":
+        return _words(spec, seen, generator, rows)
+    if spec.kind in {"number", "boolean", "date"} and len(spec.shape) == 1:
+        return _numbers(spec, seen, generator, rows)
+    return _tensor(spec, generator, rows, axes)
+
+
+def _numbers(spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Generator, rows: int) -> ndarray:
+    low, high = _range(spec, seen)
+    mean, spread = _number(seen, "mean", (low + high) / 2), _number(seen, "std", (high - low) / 4)
+    drawn = generator.normal(mean, max(spread, 1e-6), rows).clip(low, high)
+    examples = [float(one) for one in seen.get("examples", ()) if isinstance(one, (int, float))]
+    if examples:
+        drawn[::2] = generator.choice(examples, len(drawn[::2]))
+    if spec.kind == "boolean":
+        drawn = (generator.random(rows) < 0.5).astype(np.float64)
+    elif spec.kind == "date":
+        drawn = np.round(drawn)
+    edges = [0.0, low, high, np.nan, low - spread, high + spread]
+    if spec.kind == "boolean":
+        edges = [0.0, 1.0, np.nan]
+    return _with_edges(drawn, edges).astype(spec.dtype)
+
+
+def _range(spec: TensorSpec, seen: Mapping[str, Any]) -> tuple[float, float]:
+    usual = _CENTURY if spec.kind == "date" else (-3.0, 3.0)
+    low, high = _number(seen, "min", usual[0]), _number(seen, "max", usual[1])
+    return (low, high) if low < high else (low, low + 1.0)
+
+
+def _words(spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Generator, rows: int) -> ndarray:
+    pairs = [pair for pair in seen.get("values", ()) if isinstance(pair, Sequence) and pair]
+    known = [str(pair[0]) for pair in pairs] + [str(one) for one in seen.get("examples", ())]
+    known = list(dict.fromkeys(known)) or ["a", "b", "some words"]
+    # every known word once before any comes twice: a wrong entry of a table shows on one word alone
+    order = [known[place] for place in generator.permutation(len(known))]
+    edges = ["", *_UNSEEN] if spec.kind in {"category", "text"} else []
+    shape = (rows, *(axis if isinstance(axis, int) else 1 for axis in spec.shape[1:]))
+    count = int(np.prod(shape))
+    drawn = np.empty(count, dtype=object)
+    drawn[:] = [order[place % len(order)] for place in range(count)]
+    return _with_edges(drawn, edges).reshape(shape) if len(shape) == 1 else drawn.reshape(shape)
+
+
+def _images(spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Generator, rows: int) -> ndarray:
+    sides = [_side(axis, seen, key) for axis, key in zip(spec.shape[1:3], ("height", "width"), strict=True)]
+    channels = spec.shape[3] if isinstance(spec.shape[3], int) else 3
+    mean, spread = _number(seen, "mean", 127.0), _number(seen, "std", 60.0)
+    scale = 255.0 if 0 < mean <= 1 else 1.0
+    coarse = generator.normal(mean * scale, spread * scale, (rows, *(-(-side // 4) for side in sides), channels))
+    smooth = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, : sides[0], : sides[1]]
+    drawn = (smooth + generator.normal(0, 10, smooth.shape)).round().clip(0, 255)
+    return _with_edges(drawn, [0, 255]).astype(np.uint8)
+
+
+def _side(axis: int | str, seen: Mapping[str, Any], key: str) -> int:
+    if isinstance(axis, int):
+        return axis
+    sizes = seen.get(key)
+    if isinstance(sizes, Sequence) and len(sizes) == 2 and all(isinstance(size, (int, float)) for size in sizes):
+        return max(1, min(256, int(sum(sizes) / 2)))
+    return _SIDE
+
+
+def _tensor(spec: TensorSpec, generator: np.random.Generator, rows: int, axes: dict[str, int]) -> ndarray:
+    free = _SIDE if len(spec.shape) == 4 else _FREE_AXIS
+    lengths = (axis if isinstance(axis, int) else axes.setdefault(axis, free) for axis in spec.shape[1:])
+    shape = (rows, *lengths) if spec.shape else ()
+    if spec.dtype == "bool":
+        return generator.random(shape) < 0.5
+    if "int" in spec.dtype:
+        return generator.integers(0, 2, shape).astype(spec.dtype)
+    drawn = generator.normal(0.0, 1.0, shape)
+    filled = _with_edges(drawn, [0.0, 1.0, -3.0, 3.0]) if spec.shape else drawn
+    if spec.dtype == "bfloat16":
+        import ml_dtypes  # a dependency of onnx
+
+        return filled.astype(ml_dtypes.bfloat16)
+    return filled.astype(spec.dtype)
+
+
+def _with_edges(drawn: ndarray, edges: Sequence[Any]) -> ndarray:
+    """The first rows replaced by edge cases, but never more than half of them."""
+    for row, edge in enumerate(edges[: len(drawn) // 2]):
+        drawn[row] = edge
+    return drawn
+
+
+def _number(seen: Mapping[str, Any], key: str, default: float) -> float:
+    value = seen.get(key, default)
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+    return float(value) if usable else default

@@ -1,0 +1,85 @@
+"""Bringing a graph to the operator set that Engram writes.
+
+Most nodes mean the same in both versions, and then the number alone is changed: onnx's converter rebuilds the graph and
+loses names on the way, so it is the second choice and what it did is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from onnx import defs, helper, version_converter
+
+from engram.errors import ConversionError
+from engram.graphs.build import DOMAIN_ML, IR_VERSION, OPSET, OPSET_ML
+from engram.graphs.naming import subgraphs
+
+__all__ = ["pin"]
+
+_PINNED = {"": OPSET, DOMAIN_ML: OPSET_ML}
+
+
+def pin(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network in operator set 21 (``ai.onnx.ml`` 5) and IR version 10.
+
+    Raises:
+        ConversionError: it uses an operator that these versions do not have, or that onnx cannot convert.
+    """
+    versions = {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in model.opset_import}
+    versions.setdefault("", OPSET)
+    if all(_means_the_same(node, versions) for node in _nodes(model.graph)):
+        pinned = onnx.ModelProto()
+        pinned.CopyFrom(model)
+    else:
+        pinned = _converted(model, versions[""])
+    del pinned.opset_import[:]
+    used = {"", *(_domain(node) for node in _nodes(pinned.graph))}
+    numbers = {**versions, **_PINNED}
+    pinned.opset_import.extend(helper.make_opsetid(domain, numbers.get(domain, 1)) for domain in sorted(used))
+    pinned.ir_version = IR_VERSION
+    return pinned
+
+
+def _means_the_same(node: onnx.NodeProto, versions: dict[str, int]) -> bool:
+    domain = _domain(node)
+    if domain not in _PINNED or versions.get(domain, 0) == _PINNED[domain]:
+        return True
+    try:
+        now = defs.get_schema(node.op_type, versions.get(domain, 1), domain)
+        then = defs.get_schema(node.op_type, _PINNED[domain], domain)
+    except defs.SchemaError:
+        return False
+    return bool(now.since_version == then.since_version)
+
+
+def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
+    before = {tensor.name for tensor in model.graph.initializer}
+    modern = onnx.ModelProto()
+    modern.CopyFrom(model)
+    modern.ir_version = IR_VERSION  # below 4 the converter looks for every initializer among the inputs
+    try:
+        converted = version_converter.convert_version(modern, OPSET)
+    except (RuntimeError, version_converter.ConvertError, onnx.checker.ValidationError) as refused:
+        reason = str(refused).strip().split("\n", maxsplit=1)[0]
+        raise ConversionError(
+            f"the graph is in operator set {version} and cannot be brought to {OPSET}: {reason}; export it again"
+        ) from refused
+    lost = before - {tensor.name for tensor in converted.graph.initializer}
+    if lost:
+        raise ConversionError(
+            f"bringing the graph from operator set {version} to {OPSET} lost {min(lost)!r}; "
+            f"export it again with opset {OPSET}"
+        )
+    return converted
+
+
+def _domain(node: onnx.NodeProto) -> str:
+    return "" if node.domain == "ai.onnx" else str(node.domain)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for inner in subgraphs(node):
+            yield from _nodes(inner)

@@ -1,0 +1,90 @@
+"""``evaluate``: how well a kept version does on data that it was not judged on before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engram.data._rows import open_rows
+from engram.data._target import encode
+from engram.errors import DataError, UsageError
+from engram.evaluation.evidence import Evidence
+from engram.evaluation.judge import judge
+from engram.lifecycle.answer import described_by, reading
+from engram.records import Model, Pipeline, Progress, Report, Task, Watch
+from engram.runtime import onnxruntime
+from engram.store.store import Store
+
+__all__ = ["evaluate", "judged"]
+
+
+def evaluate(
+    reference: str,
+    data: str | Path,
+    *,
+    store: Store,
+    out: Path | None,
+    names: tuple[str, ...],
+    watch: Watch,
+) -> tuple[Report, Path]:
+    """Judge a version and write the report.
+
+    Args:
+        reference: of the version.
+        data: rows with the target.
+        store: where the version is.
+        out: where the report goes; None writes NAME-NUMBER.report.html here.
+        names: of the columns, where the file has no header and the version does not know them.
+        watch: told about the progress.
+
+    Returns:
+        The report, and the page that was written.
+    """
+    report = judged(reference, data, store=store, names=names, watch=watch)
+    version = store.version(reference)
+    page = out or Path(f"{version.name}-{version.number}.report.html")
+    try:
+        page.write_text(report.page, encoding="utf-8")
+    except OSError as wrong:
+        raise UsageError(
+            f"{page}: the report cannot be written ({wrong.strerror}); give another place with -o"
+        ) from None
+    return report, page
+
+
+def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, ...], watch: Watch) -> Report:
+    """The report of a version on these rows.
+
+    Raises:
+        DataError: the rows cannot be read or lack the target.
+        UsageError: the version does not know what it predicts.
+    """
+    version, model = store.version(reference), store.load(reference)
+    described = described_by(store, reference, names)
+    if described is None:
+        raise UsageError(
+            f"{reference} was imported and does not say what its target is; evaluate needs a version of a run"
+        )
+    watch(Progress("reading", note=str(data)))
+    rows = open_rows(data, model.signature.inputs, labels=model.labels, **reading(described))
+    task = _task(model, described)
+    if rows.truth is None:
+        raise DataError(
+            f"{data} has no column {task.target!r}, which is what {reference} predicts; add the true values"
+        )
+    watch(Progress("judging"))
+    prediction = onnxruntime.open(model, threads=2).predict(rows.columns)
+    evidence = Evidence(
+        title=f"{version.reference} on {Path(data).name}",
+        slices={s.name: rows.columns[s.name] for s in model.signature.inputs if s.kind in {"category", "boolean"}},
+        findings=rows.notes,
+        take=lambda numbers: {name: values[numbers] for name, values in rows.columns.items()},
+        facts={"data": f"{data} ({len(rows):,} rows)", "digest": rows.digest, "version": version.digest},
+    )
+    return judge(
+        task, encode(task, rows.truth), prediction, section=described.evaluate, data=rows.digest, evidence=evidence
+    )
+
+
+def _task(model: Model, described: Pipeline) -> Task:
+    kinds = {0: "regression", 2: "binary"}
+    return Task(kinds.get(len(model.labels), "multiclass"), described.data.target or "label", model.labels)

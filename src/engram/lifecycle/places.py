@@ -1,0 +1,32 @@
+"""Which store a verb works on, and where its reports can be opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engram.lifecycle.answer import Answer
+from engram.settings import Settings
+from engram.store.store import Store
+from engram.store.store import open as _open
+
+__all__ = ["open_store", "report_page"]
+
+
+def open_store(place: str | Path, settings: Settings) -> Store:
+    """The store at this place, or, for an empty one, the store that the settings name."""
+    return _open(place or settings.store, who=settings.who, answer=Answer)
+
+
+def report_page(reference: str, store: Store) -> Path:
+    """The report of a version as a file that a browser opens, written beside the blobs at the first asking.
+
+    Raises:
+        VersionNotFound: no such version, or it holds no report.
+    """
+    version = store.version(reference)
+    page = Path(store.folder, "reports", f"{version.name}-{version.number}-{version.digest[7:15]}.html")
+    if not page.exists():
+        content = store.report(reference).page
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(content, encoding="utf-8")
+    return page

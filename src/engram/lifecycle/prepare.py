@@ -1,0 +1,149 @@
+"""From a pipeline file to everything that training needs, with nothing left open.
+
+``check``, ``run`` and ``resume`` all go this way, so that what was checked is what is run, and a resumed run stands on
+the same data, the same preprocessing and the same first weights as the one it continues.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from engram.errors import DataError, MissingLibrary
+
+try:
+    import torch
+    from torch import nn
+except ModuleNotFoundError as missing:
+    raise MissingLibrary("training needs torch, which is not installed; pip install 'engram[torch]'") from missing
+
+from engram.architectures._choose import choose
+from engram.data._check import check
+from engram.data._load import load
+from engram.evaluation.measure import known
+from engram.pipelines.lock import dump
+from engram.preprocessing._fit import Preprocessing, fit
+from engram.preprocessing._plan import plan
+from engram.records import Dataset, Pipeline, Progress, Signature, Task, TensorSpec, Watch
+from engram.records.pipeline import TrainSection
+from engram.settings import Settings
+from engram.training.settle import faster_precision, settle
+
+__all__ = ["Prepared", "network_outputs", "prepare", "versions"]
+
+_LIBRARIES = ("engram", "numpy", "onnx", "onnxruntime", "torch", "polars", "pillow", "scikit-learn")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that training needs.
+
+    Attributes:
+        pipeline: with everything found made explicit.
+        lock: the text of the lock file.
+        reasons: place in the pipeline → why it was found to be so.
+        dataset: divided into parts.
+        task: what is learned.
+        findings: what the check of the data noticed.
+        preprocessing: fitted on the training part.
+        signature: the tensors between preprocessing and network, and those that leave the network.
+        network: as built, with its first weights.
+    """
+
+    pipeline: Pipeline
+    lock: str
+    reasons: Mapping[str, str]
+    dataset: Dataset
+    task: Task
+    findings: tuple[str, ...]
+    preprocessing: Preprocessing
+    signature: Signature
+    network: nn.Module
+
+
+def prepare(pipeline: Pipeline, settings: Settings, watch: Watch) -> Prepared:
+    """Read the data, find what is not said, fit the preprocessing and build the network.
+
+    Raises:
+        UsageError: something in the pipeline is wrong or does not fit the data.
+        DataError: the data cannot be used, or are not those of the lock file.
+    """
+    watch(Progress("reading", note=", ".join(pipeline.data.source)))
+    dataset, task = load(pipeline, search=[settings.data] if settings.data else [])
+    _same_data(pipeline, dataset)
+    _known_metrics(pipeline, task)
+    findings = check(dataset, task)
+    watch(Progress("preprocessing"))
+    preprocessing = fit(dataset, plan(dataset, task, pipeline.columns))
+    signature = Signature(preprocessing.outputs, network_outputs(task))
+    rows = len(dataset.parts["train"])
+    pictures = len(signature.inputs[0].shape) > 2
+    train, why = settle(pipeline.train, task, rows=rows, pictures=pictures)
+    torch.manual_seed(train.seed)
+    network, model, because = choose(pipeline.model, signature, rows=rows, folder=pipeline.folder)
+    if not train.precision:
+        train, why = _precision(train, why, network, signature)
+    explicit = replace(
+        pipeline,
+        data=replace(pipeline.data, target=dataset.target),
+        columns={planned.name: planned.as_table() for planned in preprocessing.plans},
+        model=model,
+        train=train,
+        keep=replace(pipeline.keep, name=pipeline.keep.name or pipeline.name),
+    )
+    reasons = {**why, **because, **{f"columns.{p.name}": p.reason for p in preprocessing.plans}}
+    lock = dump(explicit, reasons, _facts(dataset, task))
+    return Prepared(explicit, lock, reasons, dataset, task, findings, preprocessing, signature, network)
+
+
+def network_outputs(task: Task) -> tuple[TensorSpec, ...]:
+    """What leaves a network that learns this task."""
+    kind = {"binary": "logit", "multiclass": "logits", "regression": "value"}[task.kind]
+    return (TensorSpec(f"{task.target}.{kind}", "float32", ("batch", task.width), kind=kind),)
+
+
+def versions() -> dict[str, str]:
+    """Library → version, of those that decide what a run computes."""
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _same_data(pipeline: Pipeline, dataset: Dataset) -> None:
+    kept = pipeline.lock.get("data")
+    if kept and kept != dataset.digest:
+        raise DataError(
+            f"{dataset.origin} has changed since {pipeline.name} was locked: its digest is {dataset.digest[:19]}… "
+            f"and the lock file says {str(kept)[:19]}…; bring the old file back, or run {pipeline.name}.toml to start anew"
+        )
+
+
+def _known_metrics(pipeline: Pipeline, task: Task) -> None:
+    """Metrics are taken after training; a wrong name should be noticed before."""
+    for place, names in (("evaluate.metrics", pipeline.evaluate.metrics), ("keep.if", pipeline.keep.conditions)):
+        for name in names:
+            known(name, task, place=place)
+
+
+def _precision(
+    train: TrainSection, why: Mapping[str, str], network: nn.Module, signature: Signature
+) -> tuple[TrainSection, dict[str, str]]:
+    shape = tuple(axis for axis in signature.inputs[0].shape[1:] if isinstance(axis, int))
+    precision, reason = faster_precision(network, (train.batch or 1, *shape), train.device)
+    return replace(train, precision=precision), {**why, "train.precision": reason}
+
+
+def _facts(dataset: Dataset, task: Task) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "data": dataset.digest,
+        "task": task.kind,
+        "rows": {k: len(v) for k, v in dataset.parts.items()},
+    }
+    return {**facts, "versions": versions()}

@@ -1,0 +1,158 @@
+"""What a user types for a version, and the version it means.
+
+``income`` (the latest), ``income:7``, ``income@prod``, ``income@prod@2026-05-03`` (what prod was when that day ended,
+in UTC) and ``sha256:9f2c41aa`` (the beginning of a digest, at least eight digits).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from engram.errors import UsageError, VersionNotFound
+from engram.plugins import nearest
+from engram.store import tables
+
+__all__ = ["Reference", "check_name", "parse", "resolve"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_LONGEST = 128
+_PREFIX = re.compile(r"sha256:[0-9a-f]{8,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference, taken apart; exactly one of ``digest`` and ``name`` is not empty.
+
+    Attributes:
+        digest: the beginning of a digest.
+        name: of the network.
+        number: of the version; 0 for the latest or where an alias decides.
+        alias: empty if none.
+        moment: when the alias is asked for; None for now. It is the last instant that counts.
+    """
+
+    digest: str = ""
+    name: str = ""
+    number: int = 0
+    alias: str = ""
+    moment: datetime | None = None
+
+
+def check_name(name: str, what: str = "name") -> str:
+    """The name itself, if it can be one of a network, an alias or a run.
+
+    Raises:
+        UsageError: it is a path, or holds what no name may.
+    """
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST or name == "sha256":
+        why = " (it looks like a path)" if "/" in name or "\\" in name or name.startswith((".", "~")) else ""
+        shown = name if len(name) <= _LONGEST else f"{name[:40]}… ({len(name)} characters)"
+        raise UsageError(
+            f"{what} {shown!r} cannot be used{why}; take at most {_LONGEST} of a-z, 0-9, '.', '_' and '-', "
+            "beginning with a letter or digit"
+        )
+    return name
+
+
+def parse(text: str) -> Reference:
+    """A reference, taken apart.
+
+    Raises:
+        UsageError: it has none of the five forms.
+    """
+    if text.startswith("sha256:"):
+        if not _PREFIX.fullmatch(text):
+            raise UsageError(f"{text!r} is no digest; give sha256: and at least 8 of its hexadecimal digits (0-9, a-f)")
+        return Reference(digest=text)
+    name, *rest = text.split("@", 2)
+    if not rest:
+        name, colon, number = name.partition(":")
+        if colon and not re.fullmatch(r"[1-9][0-9]{0,17}", number):
+            raise UsageError(f"{text!r} asks for version {number!r}, which is not a whole number from 1")
+        return Reference(name=check_name(name), number=int(number or 0))
+    moment = _moment(rest[1], text) if len(rest) == 2 else None
+    return Reference(name=check_name(name), alias=check_name(rest[0], "alias"), moment=moment)
+
+
+def resolve(connection: Connection, text: str) -> Row[Any]:
+    """The row of ``versions`` that a reference means.
+
+    Raises:
+        UsageError: it is not a reference, or the beginning of several digests.
+        VersionNotFound: there is no such version; the message says what there is.
+    """
+    wanted = parse(text)
+    if wanted.digest:
+        return _by_digest(connection, wanted.digest)
+    of_name = select(tables.versions).where(tables.versions.c.name == wanted.name)
+    if wanted.alias:
+        return _by_alias(connection, of_name, wanted, text)
+    if wanted.number:
+        of_name = of_name.where(tables.versions.c.number == wanted.number)
+    row = connection.execute(of_name.order_by(tables.versions.c.number.desc()).limit(1)).first()
+    return row if row is not None else _nothing(connection, wanted)
+
+
+def _by_digest(connection: Connection, prefix: str) -> Row[Any]:
+    column = tables.versions.c.digest
+    rows = connection.execute(select(tables.versions).where(column >= prefix, column < f"{prefix}g").limit(2)).all()
+    if not rows:
+        raise VersionNotFound(f"no version has a digest that begins with {prefix!r}; engram list shows what there is")
+    if len(rows) > 1:
+        both = " and ".join(f"{row.name}:{row.number}" for row in rows)
+        raise UsageError(f"{prefix!r} is the beginning of several digests, {both} among them; give more digits")
+    return rows[0]
+
+
+def _by_alias(connection: Connection, of_name: Select[Any], wanted: Reference, text: str) -> Row[Any]:
+    moves = tables.moves
+    path = (moves.c.name == wanted.name, moves.c.alias == wanted.alias)
+    asked = select(moves.c.target).where(*path).order_by(moves.c.id.desc()).limit(1)
+    if wanted.moment is not None:
+        asked = asked.where(moves.c.moved <= wanted.moment)
+    target = connection.execute(asked).scalar()
+    if target is None:
+        first = connection.execute(select(func.min(moves.c.moved)).where(*path)).scalar()
+        if first is not None:
+            when = first.isoformat(timespec="seconds")
+            raise VersionNotFound(f"{text}: {wanted.name}@{wanted.alias} was first set {when}; give a later moment")
+        return _nothing(connection, wanted)
+    row = connection.execute(of_name.where(tables.versions.c.digest == target)).first()
+    if row is None:
+        raise VersionNotFound(f"{text} names {target}, which is not in the catalog; run engram verify --rebuild")
+    return row
+
+
+def _nothing(connection: Connection, wanted: Reference) -> Row[Any]:
+    """Say what there is instead.
+
+    Raises:
+        VersionNotFound: always.
+    """
+    versions, moves = tables.versions, tables.moves
+    bounds = select(func.min(versions.c.number), func.max(versions.c.number)).where(versions.c.name == wanted.name)
+    low, high = connection.execute(bounds).one()
+    if low is None:
+        known = connection.execute(select(versions.c.name).distinct()).scalars().all()
+        raise VersionNotFound(f"no network is kept as {wanted.name!r}; {nearest(wanted.name, known)}")
+    if wanted.alias:
+        known = connection.execute(select(moves.c.alias).where(moves.c.name == wanted.name).distinct()).scalars().all()
+        raise VersionNotFound(f"{wanted.name} has no alias {wanted.alias!r}; {nearest(wanted.alias, known)}")
+    raise VersionNotFound(f"{wanted.name} has no version {wanted.number}; its versions go from {low} to {high}")
+
+
+def _moment(text: str, reference: str) -> datetime:
+    """The last instant that counts: the end of a day, or the moment itself; UTC where no zone is said."""
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            return datetime.combine(date.fromisoformat(text), time.max, UTC)
+        moment = datetime.fromisoformat(text)
+    except ValueError as wrong:
+        example = "2026-05-03 or 2026-05-03T12:30"
+        raise UsageError(f"{reference!r} ends in {text!r}, which is not a date or time such as {example}") from wrong
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -200,7 +200,7 @@ def test_a_separator_of_two_characters_is_refused(table):
 
 def test_polars_and_engram_read_the_same_pollution(real_data):
     path = real_data("pollution.csv")
-    expected = pl.read_csv(path, null_values="NA")
+    expected = pl.read_csv(path, null_values="NA", infer_schema_length=None)
     found = opened(path)
     for column in found.columns:
         values = found.parts["all"].column(column.name)

@@ -151,7 +151,8 @@ def test_any_report_survives_json(report):
 
 def test_what_is_undefined_is_null_in_json():
     report = Report(data="", rows=1, task="binary", scores=(Score("roc_auc", float("nan"), float("-inf"), 1.0),))
-    tree = as_json(report)
+    tree = as_json(dataclasses.replace(report, history=({"epoch": np.int64(1), "train.loss": np.float32("nan")},)))
+    assert tree["history"] == [{"epoch": 1, "train.loss": None}]
     assert tree["scores"][0]["value"] is None
     assert np.isnan(from_json(tree).scores[0].value)
     assert dataclasses.asdict(from_json(tree))["scores"][0]["high"] == 1.0

@@ -49,7 +49,9 @@ def binary() -> Model:
     def draw(b: Builder) -> None:
         made = b.node("Gemm", "x", b.constant(numbers(8, 4), "0.weight"), b.constant(numbers(8), "0.bias"), transB=1)
         made = b.node("Dropout", b.node("Relu", made), b.constant(np.float32(0.2)))
-        b.node("Gemm", made, b.constant(numbers(1, 8), "3.weight"), b.constant(numbers(1), "3.bias"), transB=1, name="y")
+        b.node(
+            "Gemm", made, b.constant(numbers(1, 8), "3.weight"), b.constant(numbers(1), "3.bias"), transB=1, name="y"
+        )
 
     return assemble(
         [TensorSpec("x", "float32", (BATCH, 4))],

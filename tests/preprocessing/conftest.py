@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import polars
+import polars as pl
 import pytest
 from numpy import ndarray
 
 from engram.records import Column, Dataset, Task
 
-NAMES = (
-    "age workclass fnlwgt education education-num marital-status occupation relationship race sex capital-gain "
-    "capital-loss hours-per-week native-country income"
-).split()
+NAMES = [
+    *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship"),
+    *("race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income"),
+]
 NUMBERS = ("age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week")
 
 
@@ -60,12 +60,12 @@ def _run(graph: bytes, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
 
 
 def _adult(path: Path) -> dict[str, ndarray]:
-    read = polars.read_csv(path, has_header=False, new_columns=NAMES, infer_schema=False).drop_nulls()
+    read = pl.read_csv(path, has_header=False, new_columns=NAMES, infer_schema=False).drop_nulls()
     columns = {}
     for name in NAMES:
         texts = read[name].str.strip_chars()
         if name in NUMBERS:
-            columns[name] = texts.cast(polars.Float64).to_numpy()
+            columns[name] = texts.cast(pl.Float64).to_numpy()
         else:
             columns[name] = np.array(["" if text == "?" else text for text in texts.to_list()], dtype=object)
     return columns

@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,17 +29,19 @@ def models() -> ModuleType:
 @contextmanager
 def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server process and its URL; it is ended whatever happens."""
-    process = subprocess.Popen(
-        [sys.executable, str(PROGRAM), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url, process.communicate()[1]
-        yield process, url
-    finally:
-        process.kill()
-        process.communicate()
+    command = [sys.executable, str(PROGRAM), *options]
+    with (
+        tempfile.TemporaryFile("w+") as log,  # a pipe that nobody reads would stop a server that logs much
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            log.seek(0)
+            assert url, log.read()
+            yield process, url
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="session")
@@ -57,5 +60,5 @@ def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
 @pytest.fixture(scope="session")
 def client(server) -> Iterator[httpx.Client]:
     """A client of that server."""
-    with httpx.Client(base_url=server[1], timeout=60) as made:
+    with httpx.Client(base_url=server[1], timeout=10) as made:
         yield made

@@ -177,7 +177,6 @@ def test_a_picture_with_a_changed_byte_is_answered_or_refused(client, cut, value
         ([[39, "Private", True, 0]], ("row 1 is not an object",)),
         (39, ("a list of rows",)),
         ("Private", ("a list of rows",)),
-        (None, ("a list of rows",)),
         (True, ("a list of rows",)),
     ],
 )

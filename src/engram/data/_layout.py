@@ -132,8 +132,8 @@ def _headed(rows: list[list[str]], names: tuple[str, ...]) -> bool:
     """Whether the first row is a header: no field of it is a number or a date, or it repeats the names given."""
     first = rows[0]
     if names:
-        same = sum(a.casefold() == b.casefold() for a, b in zip(first, names, strict=False))
-        return same > len(names) / 2
+        known = {name.casefold() for name in names}
+        return sum(field.casefold() in known for field in first) > len(names) / 2
     counted = [str(i) for i in range(len(first))]
     if first == counted or first[1:] == counted[:-1] != []:
         return True  # written by pandas from columns without names
@@ -152,7 +152,8 @@ def _names(file: str, first: list[str], width: int, given: tuple[str, ...]) -> t
         note = f"{file} has no header: its columns are called column_1 to column_{width}; say names = […] to name them"
     if given and len(given) != width:
         raise DataError(f"{file} has {width} columns and names = […] lists {len(given)}; list one name a column")
-    names, note = (given, "") if given else (names, note)
+    if given:
+        names, note = (names if set(names) == set(given) else given), ""  # the header's own order, where it has the same
     twice = [name for name, often in Counter(names).items() if often > 1]
     if twice:
         places = ", ".join(str(i) for i, name in enumerate(names, start=1) if name == twice[0])

@@ -27,7 +27,7 @@ _ALMOST = 0.05  # a smaller share of strangers among numbers or dates is a fault
 _NAMED = 10
 _COUNTED = 1_000_000  # rows up to which different numbers are counted and not estimated
 _ID = re.compile(
-    r"(?i)^(.*[_\- .])?(id|ids|uuid|guid|key|no|nr|index|idx|rownum|row|row_number|unnamed: ?0)$|^.*[a-z]I[dD]$"
+    r"(?i:(.*[_\- .])?(id|ids|uuid|guid|key|no|nr|index|idx|rownum|row|row_number|unnamed: ?0))|.*[a-z]I[dD]"
 )
 _CODE = r"^-?0[0-9]"
 
@@ -161,7 +161,7 @@ def _number(field: Field, series: pl.Series, read: Read) -> Found:
     if whole and distinct >= 0.95 * len(array) >= _ENOUGH and _all_differ(array):
         if array[0] in (0, 1) and (np.diff(array) == 1).all():
             return _ignored(found, "it counts the rows")
-        if _ID.match(field.name):
+        if _ID.fullmatch(field.name):
             return _ignored(found, "by its name and values it numbers the rows")
     return found
 

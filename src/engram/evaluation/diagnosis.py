@@ -95,9 +95,9 @@ def _confused(report: Report) -> str:
     cells = np.array(report.confusion)
     np.fill_diagonal(cells, 0)
     true, said = np.unravel_index(cells.argmax(), cells.shape)
-    if cells[true, said] < 3:
-        return ""
     label = report.labels[true]
+    if cells[true, said] < max(3, 0.02 * report.classes[label]["rows"]):
+        return ""
     return (
         f"Most often confused: '{label}' taken for '{report.labels[said]}', {cells[true, said]:,} of "
         f"{report.classes[label]['rows']:,.0f} rows."

@@ -13,6 +13,8 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from engram.evaluation.baseline import Baseline
 from engram.evaluation.evidence import Evidence
 from engram.evaluation.examples import Example
@@ -121,9 +123,8 @@ def _plain(value: object) -> object:
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    number = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(number, float) and not math.isfinite(number) else number
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:

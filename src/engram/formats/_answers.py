@@ -19,7 +19,7 @@ from engram.graphs.weights import attach
 from engram.records import Model
 from engram.runtime import onnxruntime
 
-__all__ = ["Answers", "batch", "by_session", "by_stages", "first_difference", "in_pieces"]
+__all__ = ["Answers", "batch", "by_function", "by_session", "by_stages", "first_difference", "in_pieces"]
 
 Answers = dict[str, ndarray]
 _PIECES = (1, 7)
@@ -33,13 +33,30 @@ def by_stages(model: Model, inputs: Mapping[str, ndarray]) -> Answers:
         inputs: raw, all rows at once.
     """
     network = attach(model.graph, model.weights).SerializeToString()
-    tensors = _tensors(model, inputs)
-    outputs = in_pieces(lambda piece: onnxruntime.run(network, piece), tensors, batch(model), pieces=())
-    return outputs | _read_off(model, outputs)
+    return by_function(model, inputs, lambda piece: onnxruntime.run(network, _tensors(model, piece)))
+
+
+def by_function(
+    model: Model, inputs: Mapping[str, ndarray], ask: Callable[[Mapping[str, ndarray]], Mapping[str, ndarray]]
+) -> Answers:
+    """The same, where the outputs of the network come from anywhere.
+
+    Args:
+        model: its signature and labels tell what is made of the outputs.
+        inputs: raw, all rows at once.
+        ask: raw inputs → outputs of the network by name, or answers in whatever names.
+    """
+
+    def read_off(piece: Mapping[str, ndarray]) -> Answers:
+        outputs = {name: np.asarray(array) for name, array in ask(piece).items()}
+        known = model.signature.outputs[0].name in outputs
+        return {**outputs, **(_read_off(model, outputs) if known else {})}
+
+    return in_pieces(read_off, model, inputs)
 
 
 def by_session(model: Model, inputs: Mapping[str, ndarray]) -> Answers:
-    """The same from the composed graph, in the session that serves, in pieces of 1, 7 and the rest."""
+    """The same from the composed graph, in the session that serves."""
     session = onnxruntime.open(model)
 
     def ask(piece: Mapping[str, ndarray]) -> Answers:
@@ -47,32 +64,34 @@ def by_session(model: Model, inputs: Mapping[str, ndarray]) -> Answers:
         answers = {"label": found.labels, "probabilities": found.probabilities, "value": found.values}
         return {**found.outputs, **{name: array for name, array in answers.items() if array is not None}}
 
-    return in_pieces(ask, inputs, batch(model))
+    return in_pieces(ask, model, inputs)
 
 
 def in_pieces(
-    ask: Callable[[Mapping[str, ndarray]], Mapping[str, ndarray]],
-    inputs: Mapping[str, ndarray],
-    fixed: int,
-    *,
-    pieces: tuple[int, ...] = _PIECES,
+    ask: Callable[[Mapping[str, ndarray]], Mapping[str, ndarray]], model: Model, inputs: Mapping[str, ndarray]
 ) -> Answers:
-    """Answers for all rows, asked for in pieces: batches of one and of odd length are where graphs break.
+    """Answers for all rows, asked for in pieces of 1, 7 and the rest: small and odd batches are where graphs break.
+
+    Both sides of a comparison are asked in the same pieces, because a first axis may be time, where a piece is no part
+    of the whole.
 
     Args:
-        ask: answers any number of rows.
+        ask: raw inputs → answers.
+        model: a fixed batch is kept; an input whose first axis is not that of the first input is never divided.
         inputs: rows first.
-        fixed: the one number of rows that is answered; 0 for any.
-        pieces: sizes of the first pieces; the rest follows in one.
     """
-    rows = len(next(iter(inputs.values())))
-    bounds = list(range(0, rows, fixed)) if fixed else [0, *np.cumsum(pieces).tolist()]
+    first, *_ = model.signature.inputs
+    divided = {spec.name for spec in model.signature.inputs if spec.shape and spec.shape[:1] == first.shape[:1]}
+    if not divided:
+        return dict(ask(inputs))
+    rows, fixed = len(inputs[first.name]), batch(model)
+    bounds = list(range(0, rows, fixed)) if fixed else [0, *np.cumsum(_PIECES).tolist()]
     bounds = [*(bound for bound in bounds if bound < rows), rows]
     parts = [
-        ask({name: array[start:stop] for name, array in inputs.items()})
+        ask({name: array[start:stop] if name in divided else array for name, array in inputs.items()})
         for start, stop in pairwise(bounds)
     ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}
 
 
 def batch(model: Model) -> int:

@@ -173,10 +173,13 @@ def _asked(model: Model, again: Model, made: Path, about: Certificate, request: 
     fixed = _answers.batch(model)
     rows = -(-_ROWS // fixed) * fixed if fixed else _ROWS
     inputs = probes(model, rows, request.seed)
-    answers = _ask_original(model, inputs, request)
+    if request.original is None:
+        answers = _answers.by_stages(model, inputs)
+    else:
+        answers = _answers.by_function(model, inputs, request.original)
     converted = _ask_file(SHELF.take(about.target), again, made, inputs)
     if request.original is not None:
-        converted = {name: array for name, array in converted.items() if name in answers}
+        converted = _shared(answers, converted)
     certificate = _proof.certify(answers, converted, replace(about, rows=rows))
     if not certificate.holds:
         node = _answers.first_difference(model, again, inputs, request.tolerance) if request.original is None else ""
@@ -184,17 +187,19 @@ def _asked(model: Model, again: Model, made: Path, about: Certificate, request: 
     return certificate
 
 
-def _ask_original(model: Model, inputs: Mapping[str, ndarray], request: _Request) -> Mapping[str, ndarray]:
-    if request.original is None:
-        return _answers.by_stages(model, inputs)
-    return {name: np.asarray(array) for name, array in request.original(inputs).items()}
+def _shared(answers: Mapping[str, ndarray], converted: Mapping[str, ndarray]) -> Mapping[str, ndarray]:
+    found = {name: array for name, array in converted.items() if name in answers}
+    if not found:
+        wanted = ", ".join(converted)
+        raise UsageError(f"original answered with {', '.join(answers)}, but one of {wanted} is needed to compare")
+    return found
 
 
 def _ask_file(found: ModuleType, again: Model, made: Path, inputs: Mapping[str, ndarray]) -> Mapping[str, ndarray]:
     """A format with a runtime of its own answers from the file itself; any other is read back and served."""
     if not hasattr(found, "run"):
         return _answers.by_session(again, inputs)
-    return _answers.in_pieces(lambda piece: found.run(made, piece), inputs, _answers.batch(again))
+    return _answers.in_pieces(lambda piece: found.run(made, piece), again, inputs)
 
 
 def _equal_weights(model: Model, again: Model, name: str) -> None:

@@ -13,11 +13,14 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 from numpy import ndarray
+from onnx import ModelProto
 
 from engram.errors import ConversionError, FormatError
+from engram.formats._stored_onnx import names_are_text
 from engram.graphs.check import check
 from engram.graphs.signature import signature as declared
 from engram.graphs.weights import attach
+from engram.graphs.wire import count
 from engram.records import Limits, Model, Signature, TensorSpec
 from engram.records.tensors import DTYPES
 
@@ -109,9 +112,10 @@ def model(
 
 def _checked(graph: bytes, limits: Limits) -> Signature:
     try:
-        check(graph, limits)
-        return declared(graph)
-    except DecodeError as wrong:
+        count(graph, limits)
+        names_are_text(ModelProto.FromString(graph))
+        return declared(check(graph, limits))
+    except (DecodeError, RecursionError, TypeError, UnicodeError) as wrong:
         raise FormatError(f"the graph is damaged: {wrong}") from wrong
 
 

@@ -19,7 +19,7 @@ from engram.errors import ConversionError, FormatError
 __all__ = ["parse", "text"]
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
-_BYTES_PER_NUMBER = 8
+_VALUES = 8_000_000
 _LARGEST_INTEGER = 2**64
 
 
@@ -96,9 +96,8 @@ def text(value: object, where: str) -> bytes:
 
 
 def _measure(data: bytes, where: str, depth: int, entries: int) -> None:
-    numbers = max(len(data) // _BYTES_PER_NUMBER, 1_000_000)
-    if data.count(b",") > numbers:
-        raise FormatError(f"{where}: holds more than {numbers:,} values, which is more than its size can honestly be")
+    if data.count(b",") > _VALUES:
+        raise FormatError(f"{where}: holds more than {_VALUES:,} values; JSON is for small models")
     level = 0
     for count, token in enumerate(_TOKEN.finditer(data), start=1):
         first = data[token.start()]

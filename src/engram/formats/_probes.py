@@ -36,10 +36,23 @@ def probes(model: Model, rows: int = 64, seed: int = 0) -> dict[str, ndarray]:
         seed: the same seed gives the same rows, whatever the order of the inputs.
     """
     axes: dict[str, int] = {}
+    together = model.signature.inputs[0].shape[:1] if model.signature.inputs else ()
     return {
-        spec.name: _column(spec, _seen(model.statistics, spec.name), _generator(seed, spec.name), rows, axes)
+        spec.name: _column(
+            spec,
+            _seen(model.statistics, spec.name),
+            _generator(seed, spec.name),
+            _rows(spec, together, rows),
+            axes,
+        )
         for spec in model.signature.inputs
     }
+
+
+def _rows(spec: TensorSpec, together: tuple[int | str, ...], rows: int) -> int:
+    """The rows wanted, but for an input whose first axis is fixed and not that of the first input."""
+    first = spec.shape[0] if spec.shape else rows
+    return first if spec.shape[:1] != together and isinstance(first, int) else rows
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, Message
 from numpy import ndarray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -23,7 +24,7 @@ from engram.graphs.check import check
 from engram.graphs.wire import count
 from engram.records import Limits
 
-__all__ = ["array", "bring_in", "fields", "has_external", "load", "save"]
+__all__ = ["array", "bring_in", "fields", "has_external", "load", "names_are_text", "save"]
 
 _LARGEST_FILE = 2**31 - 2**20
 _PAGE = 4096
@@ -41,12 +42,38 @@ def load(path: Path, limits: Limits) -> onnx.ModelProto:
         raise FormatError(f"{path.name} must hold exactly one graph; it is cut off or two files in one")
     count(data, limits)
     try:
-        places = _places(onnx.ModelProto.FromString(data))
-    except (DecodeError, RecursionError) as wrong:
+        model = onnx.ModelProto.FromString(data)
+        names_are_text(model)
+        model = check(data, limits, outside=_places(model))
+    except (DecodeError, RecursionError, TypeError, UnicodeError) as wrong:
         raise FormatError(f"{path.name} is damaged: {wrong}") from wrong
-    model = check(data, limits, outside=places)
     _declared(model, path.parent, limits)
     return model
+
+
+def names_are_text(message: Message) -> None:
+    """Refuse names that are not UTF-8: protobuf hands them over as bytes, which no code behind this expects.
+
+    Raises:
+        FormatError: there is one, at any depth.
+    """
+    waiting = [message]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, TensorProto):
+            # a list of its fields would copy its data
+            texts: list[object] = [found.name, found.doc_string]
+            waiting.extend(found.external_data)
+        else:
+            texts = []
+            for field, value in found.ListFields():
+                values = value if field.is_repeated else [value]
+                if field.message_type is not None:
+                    waiting.extend(values)
+                elif field.type == FieldDescriptor.TYPE_STRING:
+                    texts.extend(values)
+        if not all(isinstance(text, str) for text in texts):
+            raise FormatError(f"the graph holds a name that is not UTF-8: {texts!r:.80}; it is damaged")
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int]]:

@@ -22,6 +22,8 @@ from engram.graphs.weights import FIXED, is_bulky, learned, note, noted
 
 __all__ = ["canonical"]
 
+_SPARE_OUTPUTS = frozenset({"Dropout", "LayerNormalization", "MaxPool"})
+"""Operators whose further outputs exporters name and nobody reads."""
 _BIASED = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2}
 
 
@@ -155,6 +157,8 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
     kept: list[onnx.NodeProto] = []
     for node in reversed(graph.node):
         if any(name in needed for name in node.output):
+            while node.op_type in _SPARE_OUTPUTS and len(node.output) > 1 and node.output[-1] not in needed:
+                del node.output[-1]
             _need(node, needed)
             kept.append(node)
     copied = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(kept)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
-from onnx import defs, helper, version_converter
+from onnx import defs, helper, inliner, version_converter
 
 from engram.errors import ConversionError
 from engram.graphs.build import DOMAIN_ML, IR_VERSION, OPSET, OPSET_ML
@@ -55,15 +55,17 @@ def _means_the_same(node: onnx.NodeProto, versions: dict[str, int]) -> bool:
 
 def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
     before = {tensor.name for tensor in model.graph.initializer}
-    modern = onnx.ModelProto()
-    modern.CopyFrom(model)
+    modern = _without_newer(model, version)
     modern.ir_version = IR_VERSION  # below 4 the converter looks for every initializer among the inputs
+    _refuse_old_broadcasting(modern, version)
     try:
         converted = version_converter.convert_version(modern, OPSET)
     except (RuntimeError, version_converter.ConvertError, onnx.checker.ValidationError) as refused:
-        reason = str(refused).strip().split("\n", maxsplit=1)[0]
+        if version > OPSET and _is_also_older(modern):
+            return modern
         raise ConversionError(
-            f"the graph is in operator set {version} and cannot be brought to {OPSET}: {reason}; export it again"
+            f"the graph is in operator set {version} and onnx cannot bring it to {OPSET}; "
+            f"export it again with opset {OPSET}"
         ) from refused
     lost = before - {tensor.name for tensor in converted.graph.initializer}
     if lost:
@@ -72,6 +74,64 @@ def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
             f"export it again with opset {OPSET}"
         )
     return converted
+
+
+def _without_newer(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
+    """A copy in which operators that came later are written out in those there were, where onnx knows how."""
+    newer = {node.op_type for node in _nodes(model.graph) if not _domain(node) and not _exists(node.op_type)}
+    if not newer or version <= OPSET:
+        copied = onnx.ModelProto()
+        copied.CopyFrom(model)
+        return copied
+    try:
+        written = inliner.inline_selected_functions(model, [("", name) for name in newer], inline_schema_functions=True)
+        left = {node.op_type for node in _nodes(written.graph) if not _domain(node) and not _exists(node.op_type)}
+    except RuntimeError:
+        left = newer
+    if left:
+        raise ConversionError(
+            f"operator {min(left)!r} of operator set {version} is not in {OPSET}; export it again with opset {OPSET}"
+        )
+    return written
+
+
+def _exists(name: str) -> bool:
+    try:
+        defs.get_schema(name, OPSET, "")
+    except defs.SchemaError:
+        return False
+    return True
+
+
+def _refuse_old_broadcasting(model: onnx.ModelProto, version: int) -> None:
+    """Refuse a PRelu from before operator set 7: its slopes lay along the channels, and the converter forgets that."""
+    slopes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if version < 7 and node.op_type == "PRelu" and slopes.get(node.input[1], [1]) != [1]:
+            raise ConversionError(
+                f"node {node.name or node.output[0]!r} is a PRelu of operator set {version}; "
+                f"export it again with opset {OPSET}"
+            )
+
+
+def _is_also_older(model: onnx.ModelProto) -> bool:
+    """Whether every node would be valid in the pinned set: same attributes, and types that were already allowed."""
+    for node in _nodes(model.graph):
+        if not _domain(node):
+            schema = defs.get_schema(node.op_type, OPSET, "")
+            if any(attribute.name not in schema.attributes for attribute in node.attribute):
+                return False
+    older = onnx.ModelProto()
+    older.CopyFrom(model)
+    for entry in older.opset_import:
+        if entry.domain in {"", "ai.onnx"}:
+            entry.version = OPSET
+    try:
+        onnx.checker.check_model(older)
+        onnx.shape_inference.infer_shapes(older, check_type=True, strict_mode=True)
+    except (RuntimeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
+        return False
+    return True
 
 
 def _domain(node: onnx.NodeProto) -> str:

@@ -29,24 +29,27 @@ _CHUNK = 4096
 
 
 class Answer:
-    """The runtime behind ``model.predict``; it opens its session at the first question."""
+    """The runtime behind ``model.predict``; it opens a session at the first question and keeps the latest few."""
 
-    def __init__(self, threads: int = 1) -> None:
-        self._threads = threads
+    def __init__(self, threads: int = 1, most: int = 4) -> None:
+        self._threads, self._most = threads, most
         self._lock = Lock()
-        self._session: tuple[Model, onnxruntime.Session] | None = None
+        self._open: list[tuple[Model, onnxruntime.Session]] = []
 
     def __call__(self, model: Model, rows: Any) -> Prediction:  # noqa: ANN401 - tables of several libraries are welcome
         """See ``Model.predict``."""
         if isinstance(rows, (str, Path)):
             rows = open_rows(rows, model.signature.inputs).columns
-        return self._opened(model).predict(decode(rows, model.signature.inputs))
+        return self._session(model).predict(decode(rows, model.signature.inputs))
 
-    def _opened(self, model: Model) -> onnxruntime.Session:
+    def _session(self, model: Model) -> onnxruntime.Session:
         with self._lock:
-            if self._session is None or self._session[0] is not model:
-                self._session = (model, onnxruntime.open(model, self._threads))
-            return self._session[1]
+            for known, session in self._open:
+                if known is model:
+                    return session
+            made = onnxruntime.open(model, self._threads)
+            self._open = [(model, made), *self._open[: self._most - 1]]
+            return made
 
 
 def answering(model: Model, threads: int = 1) -> Model:

@@ -57,7 +57,7 @@ def check(pipeline: str | Path | Pipeline, *, settings: Settings, watch: Watch) 
         task=prepared.task,
         columns=dataset.columns,
         rows={name: len(part) for name, part in dataset.parts.items()},
-        steps={planned.name: planned.reason for planned in prepared.preprocessing.plans},
+        steps={planned.name: planned.why for planned in prepared.preprocessing.plans},
         network=str(prepared.network),
         parameters=sum(p.numel() for p in prepared.network.parameters()),
         findings=(*dataset.notes, *prepared.findings),

@@ -7,6 +7,7 @@ from pathlib import Path
 from engram.errors import UsageError
 from engram.formats._convert import read, write
 from engram.records import Certificate, Version
+from engram.store.references import check_name
 from engram.store.store import Store
 
 __all__ = ["export", "keep_file"]
@@ -44,6 +45,6 @@ def keep_file(path: str | Path, name: str, *, store: Store) -> Version:
     Raises:
         FormatError: the file is damaged, hostile or of no known format.
     """
-    store.check_name(name)
+    check_name(name)
     model = read(path)
     return store.keep(name, model, facts={"imported": Path(path).name, "parameters": model.parameters})

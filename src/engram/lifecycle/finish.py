@@ -16,7 +16,7 @@ from torch import nn
 from engram.errors import ConditionNotMet
 from engram.evaluation.evidence import Evidence
 from engram.evaluation.judge import judge
-from engram.formats._certificate import certify
+from engram.formats._proof import certify, digest, refusal
 from engram.graphs.weights import attach
 from engram.lifecycle.conditions import unmet
 from engram.lifecycle.feeds import truth
@@ -41,6 +41,7 @@ from engram.store.store import Store
 __all__ = ["finish", "in_parts"]
 
 _PROBES = 256
+_TOLERANCE = 1e-4  # of float32 sums that two libraries order differently, relative to the answer
 _CHUNK = 4096
 
 
@@ -60,7 +61,7 @@ def finish(
     report = _judged(prepared, model, state, watch)
     failed = unmet(prepared.pipeline.keep.conditions, report)
     if failed:
-        store.finish(record.id, "refused")
+        store.finish(record.id, "failed")
         raise ConditionNotMet(
             f"{record.name} is not kept: {'; '.join(failed)}; change [keep] if, or what the report suggests: "
             f"{' '.join(report.diagnosis)}"
@@ -123,15 +124,24 @@ def _proved(prepared: Prepared, network: nn.Module, model: Model) -> Certificate
     inputs = onnxruntime.preprocess(model.preprocessing, columns)
     with torch.no_grad():
         answers = network(torch.from_numpy(inputs[prepared.signature.inputs[0].name])).numpy()
-    name = prepared.signature.outputs[0].name
+    name, described = prepared.signature.outputs[0].name, digest(model)
     converted = onnxruntime.run(attach(model.graph, model.weights).SerializeToString(), inputs)
-    return certify(
-        {name: answers},
-        converted,
-        model=model,
+    about = Certificate(
+        original=described,
+        converted=described,
         target="onnx",
+        differences=(),
+        agreement=1.0,
+        tolerance=_TOLERANCE,
+        seed=prepared.pipeline.train.seed,
+        rows=len(answers),
         runtimes=(f"torch {versions()['torch']}", onnxruntime.VERSION),
+        versions=versions(),
     )
+    certificate = certify({name: answers}, converted, about)
+    if not certificate.holds:
+        raise refusal(certificate, prepared.pipeline.keep.name, "")
+    return certificate
 
 
 def _held_out(prepared: Prepared) -> Part:

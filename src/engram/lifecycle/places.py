@@ -14,7 +14,7 @@ __all__ = ["open_store", "report_page"]
 
 def open_store(place: str | Path, settings: Settings) -> Store:
     """The store at this place, or, for an empty one, the store that the settings name."""
-    return _open(place or settings.store, who=settings.who, answer=Answer)
+    return _open(place or settings.store, who=settings.who, answer=Answer())
 
 
 def report_page(reference: str, store: Store) -> Path:

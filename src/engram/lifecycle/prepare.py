@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from engram.errors import DataError, MissingLibrary
+from engram.errors import DataError, MissingLibrary, UnknownName
 
 try:
     import torch
@@ -23,8 +23,9 @@ except ModuleNotFoundError as missing:
 from engram.architectures._choose import choose
 from engram.data._check import check
 from engram.data._load import load
-from engram.evaluation.measure import known
+from engram.evaluation.metrics import SHELF as METRICS
 from engram.pipelines.lock import dump
+from engram.plugins import nearest
 from engram.preprocessing._fit import Preprocessing, fit
 from engram.preprocessing._plan import plan
 from engram.records import Dataset, Pipeline, Progress, Signature, Task, TensorSpec, Watch
@@ -94,7 +95,7 @@ def prepare(pipeline: Pipeline, settings: Settings, watch: Watch) -> Prepared:
         train=train,
         keep=replace(pipeline.keep, name=pipeline.keep.name or pipeline.name),
     )
-    reasons = {**why, **because, **{f"columns.{p.name}": p.reason for p in preprocessing.plans}}
+    reasons = {**why, **because, **{f"columns.{p.name}": p.why for p in preprocessing.plans}}
     lock = dump(explicit, reasons, _facts(dataset, task))
     return Prepared(explicit, lock, reasons, dataset, task, findings, preprocessing, signature, network)
 
@@ -129,7 +130,11 @@ def _known_metrics(pipeline: Pipeline, task: Task) -> None:
     """Metrics are taken after training; a wrong name should be noticed before."""
     for place, names in (("evaluate.metrics", pipeline.evaluate.metrics), ("keep.if", pipeline.keep.conditions)):
         for name in names:
-            known(name, task, place=place)
+            fitting = [other for other in METRICS.names() if task.kind in METRICS.take(other).TASKS]
+            if name not in fitting:
+                raise UnknownName(
+                    f"metric {name!r} does not measure a {task.kind} task; {nearest(name, fitting)}", place=place
+                )
 
 
 def _precision(

@@ -17,6 +17,7 @@ from engram.preprocessing._augment import augment
 from engram.records import Checkpoint, Pipeline, Progress, Run, Version, Watch
 from engram.records.pipeline import AugmentSection
 from engram.settings import Settings
+from engram.store.references import check_name
 from engram.store.store import Store
 from engram.training.loop import Augment, Calls, Training, standardized
 
@@ -45,7 +46,7 @@ def run(
     with located(described.text, described.file):
         for metric, condition in described.keep.conditions.items():
             parse_condition(metric, condition)
-        store.check_name(described.keep.name or described.name)
+        check_name(described.keep.name or described.name)
         prepared = prepare(described, settings, watch)
         record = _begun(described, prepared, store)
         watch(Progress("started", note=record.id))

@@ -135,20 +135,25 @@ def _civil(days: Whole) -> tuple[Whole, Whole, Whole]:
 
 
 def _columns(part: str, whole: ndarray, cyclic: bool) -> list[ndarray]:
-    number = whole.astype(np.float64)
     if not cyclic or part not in _ROUND:
-        return [number]
-    first, length = _ROUND[part]
-    angle = (number - first) * (2 * np.pi / length)
-    return [np.sin(angle), np.cos(angle)]
+        return [whole.astype(np.float64)]
+    return [table[whole - _ROUND[part][0]] for table in _circle(part)]
 
 
 def _nodes(part: str, whole: Wire, cyclic: bool) -> list[str]:
     builder = whole.builder
-    number = builder.node("Cast", whole.name, to=element_type("float64"))
     if not cyclic or part not in _ROUND:
-        return [number]
-    first, length = _ROUND[part]
-    turned = builder.node("Sub", number, builder.constant(np.float64(first)))
-    angle = builder.node("Mul", turned, builder.constant(np.float64(2 * np.pi / length)))
-    return [builder.node("Sin", angle), builder.node("Cos", angle)]
+        return [builder.node("Cast", whole.name, to=element_type("float64"))]
+    place = (whole - _ROUND[part][0]).name
+    return [builder.node("Gather", builder.constant(table), place) for table in _circle(part)]
+
+
+def _circle(part: str) -> tuple[ndarray, ndarray]:
+    """Sine and cosine of each value of a part.
+
+    Tables, not operators: libraries differ in the last digit, and a column of 6e-17 where 0 is meant would be scaled up
+    to something that looks like data.
+    """
+    _, length = _ROUND[part]
+    angle = np.arange(length) * (2 * np.pi / length)
+    return np.round(np.sin(angle), 15) + 0.0, np.round(np.cos(angle), 15) + 0.0

@@ -24,8 +24,9 @@ from engram.graphs.signature import declare
 from engram.graphs.walk import RANDOM, operators
 from engram.graphs.weights import FIXED, detach, note
 from engram.records import TensorSpec
+from engram.runtime._torch_arrays import array
 
-__all__ = ["array", "export"]
+__all__ = ["export"]
 
 _ROWS = 3
 """Rows of the example: a batch of one would be taken for an axis of length one."""
@@ -103,16 +104,6 @@ def _with_plain_dropout(module: nn.Module) -> nn.Module:
         else:
             _with_plain_dropout(child)
     return module
-
-
-def array(tensor: Tensor) -> ndarray:
-    """A tensor's numbers as an array of its own, in its own type (bfloat16 by way of ml_dtypes)."""
-    plain = tensor.detach().to("cpu", copy=True)
-    if plain.dtype == torch.bfloat16:
-        import ml_dtypes
-
-        return plain.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
-    return plain.numpy()
 
 
 def _example(spec: TensorSpec, inputs: tuple[TensorSpec, ...]) -> Tensor:

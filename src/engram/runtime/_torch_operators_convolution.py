@@ -38,12 +38,13 @@ def _transposed(call: Call, x: Tensor, w: Tensor, b: Tensor | None = None) -> Te
     full = [(n - 1) * s + d * (k - 1) + 1 + e
             for n, s, d, k, e in zip(x.shape[2:], strides, dilations, kernel, extra, strict=True)]  # fmt: skip
     cut = _cut(call, full, [n * s for n, s in zip(x.shape[2:], strides, strict=True)])
-    even = cut[:axes] == cut[axes:]
+    even = cut[:axes] == cut[axes:] and min(cut) >= 0
     padding = cut[:axes] if even else [0] * axes
     y = _over(_TRANSPOSED, axes, call)(x, w, b, strides, padding, extra, call.get("group", 1), dilations)
-    for place in range(0 if not even else axes, axes):
-        y = y.narrow(place + 2, cut[place], y.shape[place + 2] - cut[place] - cut[axes + place])
-    return y
+    if even:
+        return y
+    # a negative pad of F.pad cuts, and a negative cut pads
+    return F.pad(y, [-cut[side + place] for place in reversed(range(axes)) for side in (0, axes)])
 
 
 def _cut(call: Call, full: list[int], same: list[int]) -> list[int]:
@@ -52,7 +53,7 @@ def _cut(call: Call, full: list[int], same: list[int]) -> list[int]:
     mode = call.get("auto_pad", "NOTSET")
     if wanted is None and mode not in {"SAME_UPPER", "SAME_LOWER"}:
         return list(call.get("pads", [0] * 2 * len(full))) if mode == "NOTSET" else [0] * 2 * len(full)
-    lost = [max(f - w, 0) for f, w in zip(full, (wanted or same)[-len(full) :], strict=True)]
+    lost = [f - w for f, w in zip(full, (wanted or same)[-len(full) :], strict=True)]
     small, large = [n // 2 for n in lost], [n - n // 2 for n in lost]
     return small + large if mode == "SAME_UPPER" else large + small
 

@@ -16,6 +16,8 @@ __all__ = ["OPERATORS"]
 
 
 def _batch(call: Call, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    if len(call.step.outputs) > 1:
+        raise call.refuse("its statistics are outputs of the graph")
     new = round(1 - call.get("momentum", 0.9), 9)
     return F.batch_norm(x, mean, variance, scale, bias, call.training, new, call.get("epsilon", 1e-5))
 
@@ -55,7 +57,7 @@ def _local_response(call: Call, x: Tensor) -> Tensor:
 
 def _norm(call: Call, x: Tensor) -> Tensor:
     length: Tensor = torch.linalg.vector_norm(x, call.get("p", 2), call.get("axis", -1), keepdim=True)
-    return x / length
+    return torch.where(length == 0, torch.zeros_like(x), x / length)
 
 
 def _mean_variance(call: Call, x: Tensor) -> Tensor:

@@ -51,8 +51,10 @@ def _place(function: Callable[..., Tensor]) -> Operator:
 
 def _largest(call: Call, x: Tensor, count: Tensor) -> tuple[Tensor, ...]:
     number = (call.numbers(1, count) or [1])[0]
-    found = torch.topk(x, number, call.get("axis", -1), bool(call.get("largest", 1)), bool(call.get("sorted", 1)))
-    return found.values, found.indices
+    axis = call.get("axis", -1)
+    # sorted and not torch.topk, which breaks ties as it likes where ONNX takes the first
+    ordered, places = torch.sort(x, dim=axis, descending=bool(call.get("largest", 1)), stable=True)
+    return ordered.narrow(axis, 0, number), places.narrow(axis, 0, number)
 
 
 def _running_sum(call: Call, x: Tensor, axis: Tensor) -> Tensor:

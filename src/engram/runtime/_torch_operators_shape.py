@@ -95,7 +95,7 @@ def _gather(call: Call, x: Tensor, indices: Tensor) -> Tensor:
     if axis == 0 and x.is_floating_point() and x.ndim == 2:
         return F.embedding(places, x)
     found = x.index_select(axis, places.reshape(-1))
-    return found.reshape(*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])
+    return torch.reshape(found, [*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]])
 
 
 def _gather_elements(call: Call, x: Tensor, indices: Tensor) -> Tensor:
@@ -168,46 +168,15 @@ def _range(_call: Call, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
 
 def _one_hot(call: Call, indices: Tensor, depth: Tensor, values: Tensor) -> Tensor:
     classes = int((call.numbers(1, depth) or [0])[0])
-    hot = F.one_hot(indices.long() % classes, classes).movedim(-1, call.get("axis", -1))
+    places = torch.where(indices < 0, indices + classes, indices)
+    hot = places.unsqueeze(-1) == torch.arange(classes, device=places.device)
     off, on = like(values, indices).unbind()
-    return torch.where(hot.bool(), on, off)
+    return torch.where(hot.movedim(-1, call.get("axis", -1)), on, off)
 
 
 def _triangle(call: Call, x: Tensor, diagonal: Tensor | None = None) -> Tensor:
     place = int((call.numbers(1, diagonal) or [0])[0])
     return torch.triu(x, place) if call.get("upper", 1) else torch.tril(x, place)
-
-
-def _depth_to_space(call: Call, x: Tensor) -> Tensor:
-    n, c, h, w = x.shape
-    b = call.get("blocksize")
-    if call.get("mode", "DCR") == "CRD":
-        return F.pixel_shuffle(x, b)
-    return x.reshape(n, b, b, c // b**2, h, w).permute(0, 3, 4, 1, 5, 2).reshape(n, c // b**2, h * b, w * b)
-
-
-def _space_to_depth(call: Call, x: Tensor) -> Tensor:
-    n, c, h, w = x.shape
-    b = call.get("blocksize")
-    return x.reshape(n, c, h // b, b, w // b, b).permute(0, 3, 5, 1, 2, 4).reshape(n, c * b**2, h // b, w // b)
-
-
-def _resize(
-    call: Call, x: Tensor, _roi: Tensor | None = None, scales: Tensor | None = None, sizes: Tensor | None = None
-) -> Tensor:
-    mode, grid = call.get("mode", "nearest"), call.get("coordinate_transformation_mode", "half_pixel")
-    factors, lengths = call.numbers(2, scales), call.numbers(3, sizes)
-    target = [int(n) for n in lengths] if lengths else [int(n * f) for n, f in zip(x.shape, factors or [], strict=True)]
-    nearest = mode == "nearest" and grid == "asymmetric" and call.get("nearest_mode") == "floor"
-    linear = mode in {"linear", "cubic"} and grid in {"half_pixel", "pytorch_half_pixel", "align_corners"}
-    if not (nearest or linear) or target[:2] != list(x.shape[:2]) or call.get("antialias", 0):
-        raise call.refuse(f"mode {mode!r} on the grid {grid!r}")
-    if nearest:
-        return F.interpolate(x, target[2:], mode="nearest")
-    if mode == "cubic" and call.get("cubic_coeff_a", -0.75) != -0.75:
-        raise call.refuse("its cubic coefficient is not -0.75")
-    name = {1: "linear", 2: "bilinear", 3: "trilinear"}[x.ndim - 2] if mode == "linear" else "bicubic"
-    return F.interpolate(x, target[2:], mode=name, align_corners=grid == "align_corners")
 
 
 def _eye(call: Call, x: Tensor) -> Tensor:
@@ -220,7 +189,6 @@ OPERATORS: dict[str, Operator] = {
     "CastLike": lambda _call, x, other: x.to(other.dtype),
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
-    "DepthToSpace": _depth_to_space,
     "Expand": _expand,
     "EyeLike": _eye,
     "Flatten": _flatten,
@@ -233,13 +201,11 @@ OPERATORS: dict[str, Operator] = {
     "Pad": _pad,
     "Range": _range,
     "Reshape": _reshape,
-    "Resize": _resize,
     "ScatterElements": _scatter_elements,
     "ScatterND": _scatter_nd,
     "Shape": _shape,
     "Size": _size,
     "Slice": _slice,
-    "SpaceToDepth": _space_to_depth,
     "Split": _split,
     "Squeeze": _squeeze,
     "Tile": _tile,

@@ -14,14 +14,16 @@ import torch
 from numpy import ndarray
 from torch import Tensor, nn
 
-from engram.errors import ConversionError, FormatError, ShapeError
+from engram.errors import ConversionError, EngramError, FormatError, ShapeError
 from engram.graphs.walk import Step, Steps, steps
+from engram.runtime._torch_arrays import array, tensor
 from engram.runtime._torch_call import Call, Operator
 from engram.runtime._torch_operators_activation import OPERATORS as ACTIVATIONS
 from engram.runtime._torch_operators_arithmetic import OPERATORS as ARITHMETIC
 from engram.runtime._torch_operators_convolution import OPERATORS as CONVOLUTIONS
 from engram.runtime._torch_operators_normalization import OPERATORS as NORMALIZATIONS
 from engram.runtime._torch_operators_reduction import OPERATORS as REDUCTIONS
+from engram.runtime._torch_operators_resizing import OPERATORS as RESIZING
 from engram.runtime._torch_operators_shape import OPERATORS as SHAPES
 
 __all__ = ["OPERATORS", "VERSION", "Network", "module", "run"]
@@ -29,7 +31,7 @@ __all__ = ["OPERATORS", "VERSION", "Network", "module", "run"]
 VERSION = f"torch {torch.__version__}"
 
 OPERATORS: Mapping[str, Operator] = {
-    **ACTIVATIONS, **ARITHMETIC, **CONVOLUTIONS, **NORMALIZATIONS, **REDUCTIONS, **SHAPES,
+    **ACTIVATIONS, **ARITHMETIC, **CONVOLUTIONS, **NORMALIZATIONS, **REDUCTIONS, **RESIZING, **SHAPES,
 }  # fmt: skip
 
 _STATISTICS = {("BatchNormalization", 3), ("BatchNormalization", 4)}
@@ -71,25 +73,14 @@ def run(graph: bytes, inputs: Mapping[str, ndarray], threads: int = 1) -> dict[s
     with torch.no_grad():
         try:
             answers = network.compute([tensor(np.asarray(inputs[name]), name) for name in known.inputs])
-        except (RuntimeError, IndexError) as refused:
+        except NotImplementedError as refused:
+            raise ConversionError(f"torch cannot compute this graph: {str(refused).splitlines()[0]}") from refused
+        except (RuntimeError, IndexError, ValueError) as refused:
+            if isinstance(refused, EngramError):
+                raise
             reason = str(refused).strip().split("\n", maxsplit=1)[0]
             raise ShapeError(f"torch refuses the inputs: {reason}") from refused
-    return {name: answer.numpy() for name, answer in zip(known.outputs, answers, strict=True)}
-
-
-def tensor(array: ndarray, name: str) -> Tensor:
-    """A copy of an array as tensor, in its own type.
-
-    Raises:
-        ConversionError: torch has no such type.
-    """
-    plain = np.array(array, order="C")
-    if plain.dtype.name == "bfloat16":
-        return torch.from_numpy(plain.view(np.uint16)).view(torch.bfloat16)
-    try:
-        return torch.from_numpy(plain)
-    except TypeError:
-        raise ConversionError(f"{name!r} is of type {plain.dtype}, which torch does not have") from None
+    return {name: array(answer) for name, answer in zip(known.outputs, answers, strict=True)}
 
 
 class _Folder(nn.Module):
@@ -111,9 +102,9 @@ class Network(nn.Module):
             if (step.operator, place) in _STATISTICS
         }  # fmt: skip
         fixed = {*statistics, *known.fixed, *(weights.keys() - set(known.weights))}
-        for name, array in weights.items():
-            self._store(name, tensor(array, name), learned=name not in fixed)
-        self._numbers = {name: tensor(array, name) for name, array in known.constants.items()}
+        for name, values in weights.items():
+            self._store(name, tensor(values, name), learned=name not in fixed)
+        self._numbers = {name: tensor(values, name) for name, values in known.constants.items()}
         for place, (name, value) in enumerate(self._numbers.items()):
             if value.is_floating_point() and value.ndim:
                 self._keep(name, value, f"constant.{place}")

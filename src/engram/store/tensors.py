@@ -109,6 +109,8 @@ def read(content: bytes | mmap.mmap, where: str) -> dict[str, ndarray]:
 def _ready(array: ndarray, where: str) -> ndarray:
     """The array contiguous and little-endian, itself where it already is; ``reshape`` keeps a 0-d array 0-d."""
     given = np.asarray(array)
+    if where.endswith("'__metadata__'"):
+        raise UsageError(f"{where} has the one name that safetensors keeps for itself; call it something else")
     if given.dtype.name not in _CODES:
         raise UsageError(f"{where} is of type {given.dtype}, which safetensors cannot hold; convert it")
     if given.dtype.byteorder == ">":

@@ -11,7 +11,7 @@ from numpy import ndarray
 from engram.evaluation.answers import Answers
 from engram.evaluation.calibration import reliability
 from engram.evaluation.metrics._once import once
-from engram.evaluation.metrics._ranking import average_precision, roc_area, steps
+from engram.evaluation.metrics._ranking import average_precision, curve, roc_area
 from engram.evaluation.pictures.style import BLUE, GREY, ORANGE, PURPLE, axes, picture, shortened
 from engram.records import Picture, Report
 
@@ -38,7 +38,7 @@ def ranking(report: Report, answers: Answers) -> list[Picture]:
     roc_areas = {c: float(roc_area(*given, whole)[0]) for c, given in areas.items()}
     precisions = {c: float(average_precision(*given, whole)[0]) for c, given in areas.items()}
     for c, given in areas.items():
-        found, false = (curve[0] for curve in steps(*given, whole))
+        found, false = curve(*given)
         _draw(roc, false / false[-1], found / found[-1], _look(c, roc_areas, report.labels))
         precision = found[1:] / (found + false)[1:]
         _draw(
@@ -55,17 +55,17 @@ def calibration(answers: Answers) -> list[Picture]:
     chances = answers.probabilities
     if chances is None or np.isnan(chances).any():
         return []
-    curve = reliability(answers.truth, chances)
+    bars = reliability(answers.truth, chances)
     plot = axes(height=4.0, grid="both")
     plot.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (2, 3)))
-    firm = curve.rows >= _FIRM
+    firm = bars.rows >= _FIRM
     if firm.sum() > 2:
-        plot.plot(curve.chance[firm], curve.happened[firm], color=BLUE, linewidth=1.2)
+        plot.plot(bars.chance[firm], bars.happened[firm], color=BLUE, linewidth=1.2)
     colors = np.where(firm, BLUE, "#9aa5b1")
-    plot.vlines(curve.chance, *_wilson(curve.happened, curve.rows), color=colors, alpha=0.4, linewidth=1.6)
-    sizes = 12 + 160 * curve.rows / curve.rows.max()
+    plot.vlines(bars.chance, *_wilson(bars.happened, bars.rows), color=colors, alpha=0.4, linewidth=1.6)
+    sizes = 12 + 160 * bars.rows / bars.rows.max()
     plot.scatter(
-        curve.chance, curve.happened, s=sizes, color=colors, edgecolor="white", linewidth=0.8, zorder=3, clip_on=False
+        bars.chance, bars.happened, s=sizes, color=colors, edgecolor="white", linewidth=0.8, zorder=3, clip_on=False
     )
     _unit(plot)
     plot.set_xlabel("chance given")

@@ -66,5 +66,8 @@ def _name(plot: Axes, labels: tuple[str, ...]) -> None:
     plot.set_xticks(range(len(names)), names, rotation=45 if long else 0, ha="right" if long else "center",
                     rotation_mode="anchor" if long else "default")  # fmt: skip
     plot.set_yticks(range(len(names)), names)
+    if long and len(names) > _COUNTED:
+        plot.set_xticks([])
+        plot.set_xlabel("answered, in the same order")
     if len(names) > 20:
         plot.tick_params(labelsize=7)

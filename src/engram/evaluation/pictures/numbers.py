@@ -19,28 +19,31 @@ _DENSITY = LinearSegmentedColormap.from_list("density", ["#d9e8f5", BLUE, "#062b
 
 
 def predicted(answers: Answers, *, seed: int = 0) -> list[Picture]:
-    """True against predicted: points, or density where there are more than 1,500."""
+    """True against predicted: points, or density where there are more than 1,500 rows of many different numbers."""
     truth, values = _finite(answers)
     if not len(truth):
         return []
     plot = axes(height=4.2, grid="both")
     low, high = _range(np.concatenate([truth, values]))
     plot.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle=(0, (2, 3)), zorder=3)
-    if len(truth) > _CLOUD:
+    aside = _step(truth)
+    if len(truth) > _CLOUD and not aside:
         shown = plot.hexbin(
             truth, values, gridsize=45, extent=(low, high, low, high), mincnt=1, cmap=_DENSITY, norm=LogNorm(), lw=0
         )
         shown.set_rasterized(True)
     else:
-        jitter = np.random.default_rng(seed).uniform(-1, 1, len(truth)) * _step(truth)
-        points = plot.scatter(truth + jitter, values, s=11, color=BLUE, alpha=0.45, linewidth=0, zorder=2)
+        random = np.random.default_rng(seed)
+        rows = random.permutation(len(truth))[:_CLOUD]
+        sideways = truth[rows] + random.uniform(-aside, aside, len(rows))
+        points = plot.scatter(sideways, values[rows], s=10, color=BLUE, alpha=0.4, linewidth=0, zorder=2)
         points.set_rasterized(True)
     plot.set_xlim(low, high)
     plot.set_ylim(low, high)
     plot.set_xlabel("true")
     plot.set_ylabel("predicted")
-    dense = "darker where there are more rows" if len(truth) > _CLOUD else "a dot a row"
-    return [picture("predicted", "Predicted and true", f"On the dotted line the answer is right; {dense}.", plot)]
+    caption = f"On the dotted line the answer is right. {_drawn(len(truth), aside)}"
+    return [picture("predicted", "Predicted and true", caption, plot)]
 
 
 def residuals(answers: Answers) -> list[Picture]:
@@ -67,6 +70,13 @@ def _mark(plot: Axes, mean: float) -> None:
         f"mean {mean:+.3g}", (0, 1), (5, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
         va="top", color=GREY, fontsize=8.5,
     )  # fmt: skip
+
+
+def _drawn(rows: int, aside: float) -> str:
+    if not aside:
+        return "Darker where there are more rows." if rows > _CLOUD else "Each dot is a row."
+    some = f"{_CLOUD:,} of {rows:,} rows are drawn" if rows > _CLOUD else "Each dot is a row"
+    return f"{some}, moved a little sideways so that they hide each other less."
 
 
 def _finite(answers: Answers) -> tuple[ndarray, ndarray]:

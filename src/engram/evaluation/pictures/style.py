@@ -105,4 +105,5 @@ def picture(name: str, title: str, caption: str, plot: Axes) -> Picture:
 def shortened(text: str, longest: int = 22) -> str:
     """A label that leaves room for the plot, without characters that SVG forbids or that turn text around."""
     line = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    tail = longest // 3
+    return line if len(line) <= longest else f"{line[: longest - tail - 1]}…{line[-tail:]}"

@@ -140,9 +140,9 @@ def _inputs(given: Any) -> dict[str, ndarray]:  # noqa: ANN401 - any JSON value
 
 def _input(tensor: dict[str, Any], name: str) -> ndarray:
     datatype, shape, data = tensor.get("datatype"), tensor.get("shape"), tensor.get("data")
-    if datatype in _NO_JSON:
-        raise ShapeError(f"input {name[:80]!r}: {datatype} has no JSON form; send FP32")
     if not isinstance(datatype, str) or datatype not in DATATYPES:
+        if datatype in ("FP16", "BF16"):
+            raise ShapeError(f"input {name[:80]!r}: {datatype} has no JSON form; send FP32")
         known = ", ".join(DATATYPES)
         raise ShapeError(f"input {name[:80]!r} has datatype {str(datatype)[:40]!r}; it must be one of {known}")
     if not isinstance(shape, list) or not 0 < len(shape) <= _MOST_AXES or not all(map(_is_axis, shape)):

@@ -1,0 +1,101 @@
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, insert
+
+from engram.errors import StoreError
+from engram.store import migrate, tables
+from engram.store.store import open as open_store
+
+
+def test_the_migrations_lead_to_the_tables(tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
+    with engine.begin() as connection:
+        migrate.upgrade(connection, "", "a store")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.METADATA) == []
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one() == tables.HEAD
+
+
+def test_a_new_catalog_has_the_revision_of_the_last_step(store, network):
+    store.keep("income", network())
+    steps = Path(migrate.__file__).parent / "migrations" / "versions"
+    newest = max(path.stem for path in steps.glob("v*.py"))
+    assert newest.startswith(f"v{tables.HEAD}_")
+    with sqlite3.connect(store.folder / "catalog.db") as database:
+        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [(tables.HEAD,)]
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_an_older_catalog_is_brought_up_when_opened(store, network):
+    store.keep("income", network())
+    path = store.folder / "catalog.db"
+    path.unlink()
+    with sqlite3.connect(path) as database:  # the oldest there can be: before the first step
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+    again = open_store(store.folder, who="ada")
+    assert again.versions() == []
+    assert again.keep("income", network()).number == 1
+
+
+def test_a_catalog_of_a_newer_engram_is_refused(store, network):
+    store.keep("income", network())
+    with sqlite3.connect(store.folder / "catalog.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    again = open_store(store.folder, who="ada")
+    with pytest.raises(StoreError, match=r"has revision 9999, newer than 0001.*pip install --upgrade engram"):
+        again.names()
+
+
+@pytest.mark.parametrize("content", [b"this is not a database, not at all, and it never was one" * 100, b""])
+def test_a_damaged_catalog_is_an_error_in_one_sentence(store, network, content):
+    store.keep("income", network())
+    for path in store.folder.glob("catalog.db*"):
+        path.unlink()
+    (store.folder / "catalog.db").write_bytes(content)
+    with pytest.raises(StoreError, match=r"the catalog .* refuses: (file is not a database|no such table)"):
+        open_store(store.folder, who="ada").names()
+
+
+def test_a_store_whose_catalog_is_gone_says_so(store, network):
+    store.keep("income", network())
+    (store.folder / "catalog.db").unlink()
+    with pytest.raises(StoreError, match="there is no catalog at"):
+        open_store(store.folder, who="ada").names()
+
+
+def test_opening_a_store_needs_no_alembic_and_engram_no_database(store, network):
+    store.keep("income", network())
+    script = (
+        "import sys, engram, engram.store; assert 'sqlalchemy' not in sys.modules;"
+        f"engram.store.open({str(store.folder)!r}, who='ada').load('income');"
+        "heavy = {'alembic', 'torch', 'onnx', 'onnxruntime', 'polars', 'pydantic'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_listing_reads_no_manifest(store, network):
+    store.keep("income", network())
+    row = {"kept": datetime(2026, 1, 1, tzinfo=UTC), "holds": [], "metrics": {}, "data": "", "parents": [], "facts": {}}
+    rows = [
+        {"digest": f"sha256:{n:064x}", "name": "many", "number": n, "size": 1, "manifest": 1, **row}
+        for n in range(1000)
+    ]
+    with store._catalog.writing() as connection:
+        connection.execute(insert(tables.versions), rows)
+    for path in store.folder.glob("blobs/sha256/*"):
+        path.unlink()
+    assert len(store.versions("many")) == 1000
+
+
+def test_moments_keep_their_zone_and_their_microseconds(store, network):
+    store._clock = lambda: datetime.fromisoformat("2026-05-01T14:00:00.123456+02:00")
+    store.keep("income", network())
+    assert store.version("income").kept == datetime(2026, 5, 1, 12, 0, 0, 123_456, tzinfo=UTC)
+    assert store.version("income").kept.tzinfo is UTC

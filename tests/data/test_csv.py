@@ -133,6 +133,11 @@ def test_wrong_rows_are_counted_by_line_where_fields_span_lines(table):
     assert "(line 4)" in found.notes[0]
 
 
+def test_a_gzip_file_that_ends_too_early_is_refused(table):
+    packed = gzip.compress(b"a,b\n" + np.random.default_rng(0).bytes(3 << 20).hex().encode() + b",1\n2,3\n")
+    assert "big.csv.gz cannot be read" in refused(table(packed[: len(packed) // 2], "big.csv.gz"))
+
+
 def test_too_many_wrong_rows_are_refused_with_their_lines(table):
     said = refused(table("a,b\n1,2\n1\n2\n4,5\n"))
     assert "2 of 4 rows do not have 2 fields (lines 3, 4)" in said

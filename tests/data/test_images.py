@@ -23,7 +23,11 @@ def grey(value, height=4, width=4):
 
 
 def files(count=2):
-    return {f"{label}/{i}.png": encoded(grey(10 * i + shift)) for shift, label in enumerate(["cat", "dog"]) for i in range(count)}
+    return {
+        f"{label}/{i}.png": encoded(grey((10 * i + shift) % 256))
+        for shift, label in enumerate(["cat", "dog"])
+        for i in range(count)
+    }
 
 
 @pytest.fixture(params=["folder", "zip"])
@@ -68,7 +72,9 @@ def test_every_lossless_format_gives_its_pixels(place, suffix):
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
     more = {"lossless": True} if suffix == ".webp" else {}
     wanted = np.asarray(Image.open(io.BytesIO(encoded(pixels, suffix, **more))).convert("RGB"))
-    found = opened(place({f"a/1{suffix}": encoded(pixels, suffix, **more), f"b/2{suffix}": encoded(pixels, suffix, **more)}))
+    found = opened(
+        place({f"a/1{suffix}": encoded(pixels, suffix, **more), f"b/2{suffix}": encoded(pixels, suffix, **more)})
+    )
     np.testing.assert_array_equal(everything(found)["image"][0], wanted)
     if suffix != ".gif":
         np.testing.assert_array_equal(wanted, pixels)
@@ -81,7 +87,9 @@ def test_train_and_test_folders_are_the_official_split(place):
 
 
 def test_a_common_folder_around_everything_is_looked_through(place):
-    found = opened(place({f"pets/images/{name}": data for name, data in files().items()} | {"pets/README.md": b"hello"}))
+    found = opened(
+        place({f"pets/images/{name}": data for name, data in files().items()} | {"pets/README.md": b"hello"})
+    )
     assert everything(found)["label"].tolist() == ["cat", "cat", "dog", "dog"]
     assert found.notes == ()
 
@@ -130,7 +138,7 @@ def test_an_orientation_written_by_a_camera_is_applied(place):
 
 def test_a_truncated_image_is_named_and_left_out(place):
     contents = files(60)
-    contents["cat/7.png"] = contents["cat/7.png"][:40]
+    contents["cat/7.png"] = contents["cat/7.png"][:-20]
     found = opened(place(contents))
     assert len(found.parts["all"]) == 119
     assert "1 of 120 images cannot be read and were left out (cat/7.png is damaged" in found.notes[0]
@@ -171,7 +179,7 @@ def test_rows_are_taken_in_the_order_asked_for(place):
     assert taken["label"].tolist() == ["dog", "cat", "dog"]
 
 
-def test_images_that_do_not_fit_in_memory_are_decoded_when_taken(place, monkeypatch):
+def test_images_that_do_not_fit_in_memory_are_decoded_when_taken(place):
     where = place(files())
     kept = everything(opened(where))["image"]
     shelf = images.open_place(images.Path(where))

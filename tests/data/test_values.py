@@ -25,10 +25,14 @@ def test_a_date_is_counted_from_1970():
 @given(st.lists(MOMENTS, min_size=1, max_size=20))
 def test_moments_written_by_python_are_read(moments):
     expected = [(m if m.tzinfo else m.replace(tzinfo=UTC)).timestamp() for m in moments]
-    np.testing.assert_allclose(seconds_of([m.isoformat() for m in moments]).values.array, expected, rtol=1e-15, atol=1e-6)
+    np.testing.assert_allclose(
+        seconds_of([m.isoformat() for m in moments]).values.array, expected, rtol=1e-15, atol=1e-6
+    )
 
 
-PIECES = st.sampled_from(["2024", "12", "1", "31", "02", "13", "-", "/", ".", "T", " ", ":", "10:30", "Z", "+02:00", "x"])
+PIECES = st.sampled_from(
+    ["2024", "12", "1", "31", "02", "13", "-", "/", ".", "T", " ", ":", "10:30", "Z", "+02:00", "x"]
+)
 DATES = st.lists(PIECES, min_size=1, max_size=9).map("".join)
 
 

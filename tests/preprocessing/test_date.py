@@ -72,4 +72,4 @@ def test_a_gap_stays_a_gap_and_is_told(run):
 
 def test_moments_beyond_the_calendar_are_its_first_and_last():
     made = date.transform(np.array([[-1e300], [1e300]]), PLAIN)
-    assert made.tolist() == [_parts(datetime.min), _parts(datetime.max)]
+    assert made.tolist() == [_parts(datetime.min.replace(tzinfo=UTC)), _parts(datetime.max.replace(tzinfo=UTC))]

@@ -64,7 +64,7 @@ def _variants(options):
 def _cases():
     for name in SHELF.names():
         module = SHELF.take(name)
-        kind = next(kind for kind, steps in STEPS.items() if name in steps)
+        kind = next((kind for kind, steps in STEPS.items() if name in steps), "number")
         allowed = [o for o in _variants(module.Options()) if not (hasattr(module, "wrong") and module.wrong(o))]
         yield from (pytest.param(module, options, KINDS[kind], id=f"{name}-{i}") for i, options in enumerate(allowed))
 
@@ -132,6 +132,11 @@ def test_every_column_that_is_made_has_a_name(module, options, kind, data):
         names = module.names(fitted, raw)
         assert len(names) == module.transform(values, fitted).shape[1]
         assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", SHELF.names())
+def test_a_pipeline_file_can_ask_for_the_step(name):
+    assert any(name in steps for steps in STEPS.values())
 
 
 @pytest.mark.parametrize("name", SHELF.names())

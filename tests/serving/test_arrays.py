@@ -41,14 +41,14 @@ def test_strings_stay_as_they_are():
 @pytest.mark.parametrize(
     ("data", "shape", "reason"),
     [
-        ([1, 2], (3,), "3 values, but has 2"),
-        ([1, 2, 3], (2,), "2 values, but has 3"),
+        ([1, 2], (3,), "has 2 values, but"),
+        ([1, 2, 3], (2,), "has 3 values, but"),
         ([[1, 2], [3, 4]], (4,), r"nested as \[2, 2\]"),
         ([[1, 2, 3]], (3, 1), r"nested as \[1, 3\]"),
         ([[1, 2], [3]], (3,), "lists of 1 and 2 values"),
         ([[1], 2], (2,), "mixes lists and values"),
         ([[[1], 2]], (2,), "mixes lists and values"),
-        ([], (1,), "1 values, but has 0"),
+        ([], (1,), "has 0 values, but"),
     ],
 )
 def test_data_that_do_not_fill_their_shape_are_refused(data, shape, reason):

@@ -1,5 +1,6 @@
-"""A store on a real folder, a clock that moves a minute a glance, and a network small enough to keep many times."""
+"""A store on a real folder, a clock that moves a minute a glance, and networks small enough to keep many times."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,3 +65,35 @@ def network() -> Callable[..., Model]:
 def run() -> Run:
     """A run that has just begun."""
     return Run("income-1", "income", datetime(2026, 5, 1, tzinfo=UTC), "running", "[data]\n", "[lock]\n", "/home/ada")
+
+
+@pytest.fixture
+def uniform() -> Callable[[int], Model]:
+    """A network of 4 MB whose every weight is its seed, so that a mixture of two would show."""
+
+    def make(seed: int) -> Model:
+        layers = {f"layer{n}.weight": np.full(250_000, seed, np.float32) for n in range(4)}
+        return Model(b"graph", {**layers, "bias": np.full(3, seed)}, SIGNATURE)
+
+    return make
+
+
+@pytest.fixture
+def seeds() -> Callable[[Store], dict[str, int]]:
+    """Look at every version of a store of uniform networks: each is whole; digest → seed."""
+
+    def look(store: Store) -> dict[str, int]:
+        found = {}
+        for version in store.versions():
+            weights = store.load(version.digest, verify=True).weights
+            values = {float(value) for array in weights.values() for value in np.unique(array)}
+            assert len(values) == 1, f"{version.reference} is a mixture of {values}"
+            found[version.digest] = int(values.pop())
+        numbers = [version.number for version in store.versions("income")]
+        assert len(numbers) == len(set(numbers))
+        listed = json.loads((store.folder / "index.json").read_bytes())["manifests"]
+        blobs = store.folder / "blobs" / "sha256"
+        assert all((blobs / entry["digest"].removeprefix("sha256:")).exists() for entry in listed)
+        return found
+
+    return look

@@ -75,7 +75,8 @@ def test_opening_a_store_needs_no_alembic_and_engram_no_database(store, network)
     script = (
         "import sys, engram, engram.store; assert 'sqlalchemy' not in sys.modules;"
         f"engram.store.open({str(store.folder)!r}, who='ada').load('income');"
-        "heavy = {'alembic', 'torch', 'onnx', 'onnxruntime', 'polars', 'pydantic'} & set(sys.modules); assert not heavy, heavy"
+        "heavy = {'alembic', 'torch', 'onnx', 'onnxruntime', 'polars', 'pydantic'} & set(sys.modules);"
+        "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -1,36 +1,28 @@
-"""Killed, full, forbidden, crowded: what was acknowledged stays, and what was not is not there.
+"""Killed or crowded: what was acknowledged stays, and what was not is not there.
 
 Writers are real processes, made by fork so that killing twenty of them takes seconds.
 """
 
+import hashlib
 import json
 import os
 import random
-import resource
 import select
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 import numpy as np
 import pytest
 
-from engram.errors import StoreError
-from engram.records import Checkpoint, Model, TrainingState
-from engram.store.store import Store
+from engram.records import Checkpoint, TrainingState
+from engram.store import contents, writing
 from engram.store.store import open as open_store
+from engram.store.writing import Draft, Record
 
 WEIGHTS = 250_000
-
-
-def network(network_made: Model, seed: int) -> Model:
-    """A network whose every weight is its seed, so that a mixture of two would show."""
-    same = {f"layer{n}.weight": np.full(WEIGHTS, seed, np.float32) for n in range(4)}
-    return Model(network_made.graph, {**same, "bias": np.full(3, seed)}, network_made.signature)
 
 
 @contextmanager
@@ -63,51 +55,57 @@ def told(reader: int) -> list[object]:
     return [json.loads(line) for line in content.decode().splitlines()]
 
 
-def one(work: Callable[[Callable[[object], None]], None]) -> list[object]:
-    """What a process told that was left alone."""
-    with forked(work) as (_, reader):
-        return told(reader)
+def killed(child: int, reader: int, seconds: float, *, after_one: bool = False) -> list[object]:
+    """What a process told that was killed some time after it was ready, or after its first acknowledgment."""
+    os.read(reader, len(b'["ready"]\n'))
+    if after_one:
+        select.select([reader], [], [])
+    select.select([], [], [], seconds)  # the random moment itself; nothing is waited for
+    os.kill(child, signal.SIGKILL)
+    return told(reader)
 
 
-def check(store: Store) -> dict[str, int]:
-    """Every version is whole and of one seed; digest → seed."""
-    found = {}
-    for version in store.versions():
-        weights = store.load(version.digest, verify=True).weights
-        seeds = {float(value) for array in weights.values() for value in np.unique(array)}
-        assert len(seeds) == 1, f"{version.reference} is a mixture of {seeds}"
-        found[version.digest] = int(seeds.pop())
-    numbers = [version.number for version in store.versions("income")]
-    assert len(numbers) == len(set(numbers))
-    listed = json.loads((store.folder / "index.json").read_bytes())["manifests"]
-    assert all((store.folder / "blobs" / "sha256" / m["digest"].removeprefix("sha256:")).exists() for m in listed)
-    return found
-
-
-def test_a_keep_that_is_killed_leaves_the_old_state_or_the_new_one(store, network_of_zeros):
+def test_a_keep_that_is_killed_leaves_the_old_state_or_the_new_one(store, uniform, seeds):
     chance = random.Random(20_261)
-    store.keep("income", network(network_of_zeros, 0))
+    began = time.monotonic()
+    store.keep("income", uniform(0))
+    usual, count = time.monotonic() - began, 0
     for attempt in range(20):
 
         def work(tell, first=attempt * 1_000 + 1):
             mine = open_store(store.folder, who="ada")
             tell(["ready"])
             for seed in range(first, first + 1_000):
-                tell([mine.keep("income", network(network_of_zeros, seed)).digest, seed])
+                tell([mine.keep("income", uniform(seed)).digest, seed])
 
         with forked(work) as (child, reader):
-            os.read(reader, len(b'["ready"]\n'))
-            select.select([], [], [], chance.uniform(0, 0.15))
-            os.kill(child, signal.SIGKILL)
-            acknowledged = told(reader)
-        found = check(store)
+            acknowledged = killed(child, reader, chance.uniform(0, 2 * usual), after_one=attempt % 2 == 1)
+        count += len(acknowledged)
+        found = seeds(store)
         for digest, seed in acknowledged:
             assert found[digest] == seed
-    leftover = sum(path.stat().st_size for path in store.folder.glob("incoming/*"))
-    assert leftover <= 20 * 4 * 4 * WEIGHTS  # what each of the killed was writing, and nothing among the blobs
+    assert count >= 10
+    for path in store.folder.glob("blobs/sha256/*"):  # blobs of a keep that was killed may be there, but whole
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
 
 
-def test_a_run_that_is_killed_goes_on_from_what_it_last_saved(store, run, network_of_zeros):
+def test_the_first_keep_of_all_may_be_killed(tmp_path, uniform, seeds):
+    chance = random.Random(3)
+    for attempt in range(10):
+        store = open_store(tmp_path / f"engrams-{attempt}", who="ada")
+
+        def work(tell, mine=store):
+            tell(["ready"])
+            tell(mine.keep("income", uniform(1)).digest)
+
+        with forked(work) as (child, reader):
+            acknowledged = killed(child, reader, chance.uniform(0, 0.06))
+        made = store.keep("income", uniform(2))
+        assert set(acknowledged) <= seeds(store).keys()
+        assert made.digest in seeds(store)
+
+
+def test_a_run_that_is_killed_goes_on_from_what_it_last_saved(store, run, uniform):
     chance = random.Random(7)
     store.begin(run)
     last = 0
@@ -119,16 +117,11 @@ def test_a_run_that_is_killed_goes_on_from_what_it_last_saved(store, run, networ
             for step in range(first, first + 1_000):
                 slots = {"exp_avg/layer": np.full(WEIGHTS, step)}
                 state = TrainingState(step=step, slots=slots)
-                mine.checkpoint(
-                    "income-1", Checkpoint(network(network_of_zeros, step).weights, state), best=step % 5 == 0
-                )
+                mine.checkpoint("income-1", Checkpoint(uniform(step).weights, state), best=step % 5 == 0)
                 tell(step)
 
         with forked(work) as (child, reader):
-            os.read(reader, len(b'["ready"]\n'))
-            select.select([], [], [], chance.uniform(0, 0.15))
-            os.kill(child, signal.SIGKILL)
-            acknowledged = told(reader)
+            acknowledged = killed(child, reader, chance.uniform(0, 0.15))
         held = store.checkpoints("income-1")
         assert len(held) <= 3
         for saved in held:
@@ -140,157 +133,67 @@ def test_a_run_that_is_killed_goes_on_from_what_it_last_saved(store, run, networ
         last = held[0].step if held else 0
 
 
-def test_four_writers_lose_nothing_and_share_no_number(store, network_of_zeros):
+def test_four_writers_lose_nothing_and_share_no_number(store, uniform, seeds):
     def work(tell, first):
         mine = open_store(store.folder, who="ada")
         for seed in range(first, first + 10):
-            version = mine.keep("income", network(network_of_zeros, seed))
+            version = mine.keep("income", uniform(seed))
             tell([version.digest, version.number, seed])
 
-    with forked(lambda tell: work(tell, 100)) as (_, a), forked(lambda tell: work(tell, 200)) as (_, b):
-        with forked(lambda tell: work(tell, 300)) as (_, c), forked(lambda tell: work(tell, 400)) as (_, d):
-            said = [entry for reader in (a, b, c, d) for entry in told(reader)]
+    with ExitStack() as writers:
+        readers = [writers.enter_context(forked(partial(work, first=first)))[1] for first in (100, 200, 300, 400)]
+        said = [entry for reader in readers for entry in told(reader)]
     assert sorted(number for _, number, _ in said) == list(range(1, 41))
-    assert check(store) == {digest: seed for digest, _, seed in said}
+    assert seeds(store) == {digest: seed for digest, _, seed in said}
 
 
-def test_keeping_what_a_run_lets_go_at_the_same_time_loses_nothing(store, run, network_of_zeros):
+def test_keeping_what_a_run_lets_go_at_the_same_time_loses_nothing(store, run, uniform, seeds):
     store.begin(run)
 
     def train(tell):
         mine = open_store(store.folder, who="ada")
         for step in range(40):
-            weights = network(network_of_zeros, step % 3).weights
+            weights = uniform(step % 3).weights
             mine.checkpoint("income-1", Checkpoint(weights, TrainingState(step=step)))
         tell("done")
 
     def keep(tell):
         mine = open_store(store.folder, who="ada")
         for seed in range(40):
-            tell(mine.keep("income", network(network_of_zeros, seed % 3)).digest)
+            tell(mine.keep("income", uniform(seed % 3)).digest)
 
     with forked(train) as (_, trained), forked(keep) as (_, kept):
         said, done = told(kept), told(trained)
     assert (len(said), done) == (40, ["done"])
-    assert check(store).keys() == set(said)
+    assert seeds(store).keys() == set(said)
     assert store.last("income-1").state.step == 39
 
 
-@pytest.fixture
-def network_of_zeros(network) -> Model:
-    return network(0)
-
-
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 12 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(folder)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip(f"only root can make a small file system: {made.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_a_full_disk_is_an_error_and_the_store_is_as_it_was(small_disk, network_of_zeros):
-    store = open_store(small_disk / "engrams", who="ada")
-    store.keep("income", network(network_of_zeros, 1))
-    refused = 0
-    for room in range(0, 4_400_000, 200_000):
-        before = {path.name for path in store.folder.glob("blobs/sha256/*")}
-        versions = store.versions()
-        free = shutil.disk_usage(small_disk).free
-        filler = small_disk / "filler"
-        filler.write_bytes(bytes(max(free - room, 0)))
-        try:
-            store.keep("income", network(network_of_zeros, 2 + room))
-        except StoreError as full:
-            refused += 1
-            assert "no space left" in str(full) or "full" in str(full)
-            assert store.versions() == versions
-            assert {path.name for path in store.folder.glob("blobs/sha256/*")} == before
-            assert list(store.folder.glob("incoming/*")) == []
-        filler.unlink()
-        check(store)
-    assert 0 < refused < 22
-    assert store.keep("income", network(network_of_zeros, 2)).name == "income"
-
-
-def test_a_limit_on_file_sizes_is_an_error_that_names_the_file(store, network_of_zeros):
-    store.keep("income", network(network_of_zeros, 1))
-    before = sorted(path for path in store.folder.rglob("*") if path.is_file() and "catalog" not in path.name)
-
-    def work(tell):
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
-        try:
-            open_store(store.folder, who="ada").keep("income", network(network_of_zeros, 2))
-        except StoreError as refused:
-            tell(str(refused))
-
-    (sentence,) = one(work)
-    assert "blobs/sha256/" in sentence
-    assert "file too large; raise the limit on file sizes" in sentence
-    after = sorted(path for path in store.folder.rglob("*") if path.is_file() and "catalog" not in path.name)
-    assert after == before
-    assert len(check(store)) == 1
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Without the rights of root, to whom nothing is forbidden."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65_534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-
-
-def test_a_folder_that_may_not_be_written_is_named(store, network_of_zeros, tmp_path):
-    store.keep("income", network(network_of_zeros, 1))
-    for folder in [tmp_path, *tmp_path.parents]:
-        if folder.owner() != "root" or folder.stat().st_mode & 0o005 != 0o005:
-            with suppress(PermissionError):
-                folder.chmod(folder.stat().st_mode | 0o005)
-    for path in [store.folder, *store.folder.rglob("*")]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    with as_nobody():
-        again = open_store(store.folder, who="ada")
-        with pytest.raises(StoreError, match="ask for the right to"):
-            again.keep("income", network(network_of_zeros, 2))
-        with pytest.raises(StoreError, match=f"cannot make {tmp_path}/nowhere: permission denied; ask for the right"):
-            open_store(tmp_path / "nowhere", who="ada").keep("income", network(network_of_zeros, 2))
-
-
-@pytest.mark.parametrize("where", ["a file", "a file/below"])
-def test_a_place_that_is_a_file_is_named(tmp_path, network_of_zeros, where):
-    (tmp_path / "a file").write_text("not a folder")
-    with pytest.raises(StoreError, match=r"cannot make .*a file.*; choose a folder with --store"):
-        open_store(tmp_path / where, who="ada").keep("income", network(network_of_zeros, 2))
-    assert (tmp_path / "a file").read_text() == "not a folder"
-
-
-def test_an_interrupted_keep_gives_its_space_back(store, network_of_zeros):
-    store.keep("income", network(network_of_zeros, 1))
+def test_an_interrupted_keep_gives_its_space_back(store, uniform):
+    store.keep("income", uniform(1))
     before = sorted(store.folder.glob("blobs/sha256/*"))
 
-    def interrupted() -> None:
+    def interrupted() -> Record:
         raise KeyboardInterrupt
 
-    store._clock, clock = store._clock, store._clock
-    draft_time = time.monotonic()
+    draft = Draft(contents.pack_model(uniform(2)), interrupted, lambda *_: pytest.fail("registered"))
     with pytest.raises(KeyboardInterrupt):
-        store._indexed = lambda draft: type(draft)(draft.files, lambda: interrupted(), draft.register)
-        store.keep("income", network(network_of_zeros, 2))
-    assert draft_time
-    assert clock
+        writing.commit(store._place, store._catalog, draft)
     assert sorted(store.folder.glob("blobs/sha256/*")) == before
     assert list(store.folder.glob("incoming/*")) == []
+
+
+def test_a_blob_that_vanishes_while_it_is_kept_is_written_again(store, uniform):
+    model = uniform(1)
+    given = store.version(store.keep("income", model).digest)
+    swept = max(store.folder.glob("blobs/sha256/*"), key=lambda path: path.stat().st_size)
+
+    def record() -> Record:
+        swept.unlink()  # as retention of another process would, after this writer saw that the blob is there
+        return Record("version.json", b"{}", {}, {})
+
+    draft = Draft(contents.pack_model(model), record, lambda _, manifest: manifest)
+    made = writing.commit(store._place, store._catalog, draft)
+    assert swept.exists()
+    assert all(store._place.has(digest, size) for digest, size in made.blobs.items())
+    assert store.load(given.digest, verify=True).weights.keys() == model.weights.keys()

@@ -122,14 +122,12 @@ def test_a_damaged_checkpoint_is_an_error_and_no_older_one_is_taken_instead(stor
     store.begin(run)
     for step in range(2):
         store.checkpoint("income-1", at(step, network(step)))
-    largest = max(store.folder.glob("blobs/sha256/*"), key=lambda path: (path.stat().st_mtime_ns, path.stat().st_size))
     for path in store.folder.glob("blobs/sha256/*"):
         content = bytearray(path.read_bytes())
         if len(content) > 1_000_000:
             content[-1] ^= 1
             path.write_bytes(content)
-    assert largest.exists()
-    with pytest.raises(StoreError, match="checkpoint income-1 at step 1 .*is damaged"):
+    with pytest.raises(StoreError, match=r"checkpoint income-1 at step 1 .*is damaged"):
         store.last("income-1")
 
 
@@ -137,17 +135,17 @@ def test_a_damaged_checkpoint_is_an_error_and_no_older_one_is_taken_instead(stor
     ("do", "error", "why"),
     [
         (
-            lambda store, run: store.run("income-2"),
+            lambda store, _: store.run("income-2"),
             VersionNotFound,
             r"no run is called 'income-2'; did you mean 'income-1'",
         ),
-        (lambda store, run: store.checkpoints("x"), VersionNotFound, "no run is called 'x'"),
-        (lambda store, run: store.finish("x", "kept"), VersionNotFound, "no run is called 'x'"),
-        (lambda store, run: store.last("income-1"), VersionNotFound, "run income-1 has no checkpoint yet"),
+        (lambda store, _: store.checkpoints("x"), VersionNotFound, "no run is called 'x'"),
+        (lambda store, _: store.finish("x", "kept"), VersionNotFound, "no run is called 'x'"),
+        (lambda store, _: store.last("income-1"), VersionNotFound, "run income-1 has no checkpoint yet"),
         (lambda store, run: store.begin(run), UsageError, "'income-1' is already in the store"),
         (lambda store, run: store.begin(replace(run, id="../x")), UsageError, "run '../x' cannot be used"),
         (lambda store, run: store.begin(replace(run, id="b", status="done")), UsageError, "a run cannot be 'done'"),
-        (lambda store, run: store.finish("income-1", "done"), UsageError, "one of running, stopped, failed, kept"),
+        (lambda store, _: store.finish("income-1", "done"), UsageError, "one of running, stopped, failed, kept"),
     ],
 )
 def test_what_is_wrong_with_a_run_is_said(store, run, do, error, why):

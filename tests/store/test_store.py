@@ -170,7 +170,7 @@ def test_looking_makes_no_store(tmp_path):
     store = open_store(tmp_path / "engrams", who="ada")
     looks = [store.names, store.versions, store.runs, lambda: store.load("a"), lambda: store.alias("a", "b", "a", "")]
     for look in looks:
-        with pytest.raises(StoreError, match="there is no store at .*engrams; engram run makes one"):
+        with pytest.raises(StoreError, match=r"there is no store at .*engrams; engram run makes one"):
             look()
     assert list(tmp_path.iterdir()) == []
 
@@ -236,7 +236,7 @@ def test_a_damaged_blob_is_noticed(store, network, damage):
             changed[len(whole) // 2] ^= 1
             path.write_bytes(changed if damage == "flip" else whole[:-1])
         if path.name not in unread:
-            with pytest.raises(StoreError, match="damaged|no such file"):
+            with pytest.raises(StoreError, match=r"damaged|no such file"):
                 store.load("income", verify=True), store.state("income", verify=True), store.report("income")
         path.write_bytes(whole)
     store.load("income", verify=True)

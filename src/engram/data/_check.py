@@ -39,10 +39,8 @@ def check(dataset: Dataset, task: Task) -> tuple[str, ...]:
         task: that its target sets.
 
     Raises:
-        DataError: nothing can be learned from the data: no column is left to learn from, or train has one class.
+        DataError: all training rows are of one class.
     """
-    if not dataset.inputs:
-        raise DataError("no column is left to learn from: all but the target are ignored; say their kind in [columns]")
     truth = _target.encode(task, column_of(dataset.parts["train"], task.target))
     if task.classifies and len(np.unique(truth)) < 2:
         raise DataError(f"all {len(truth):,} training rows are of one class; divide the data in another way")
@@ -118,10 +116,10 @@ def _balance(task: Task, truth: ndarray) -> Iterator[str]:
 
 
 def _gaps(dataset: Dataset) -> Iterator[str]:
-    rows = sum(map(len, dataset.parts.values()))
     for column in dataset.inputs:
-        if column.missing > _EMPTY * rows:
-            yield f"column {column.name!r} has no value in {column.missing / rows:.0%} of the rows"
+        share = _target.gaps(column_of(dataset.parts["train"], column.name)).mean() if column.missing else 0.0
+        if share > _EMPTY:
+            yield f"column {column.name!r} has no value in {share:.0%} of the training rows"
         if column.kind == "category" and column.distinct > _MANY:
             yield f"column {column.name!r} has {column.distinct:,} different values, many of which are seen hardly ever"
 

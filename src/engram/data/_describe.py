@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engram.data import _source
+from engram.data._table import Table
 from engram.records import Column, Dataset
 
-__all__ = ["describe", "look", "suggest_target"]
+__all__ = ["describe", "doubts", "look", "suggest_target"]
 
 _TARGETS = ("target", "label", "class", "y", "outcome", "output", "response")
 
@@ -31,6 +32,19 @@ def describe(place: str | Sequence[str], names: tuple[str, ...] = ()) -> tuple[C
         DataError: nothing is there, or it cannot be used.
     """
     return look(place, names=names).columns
+
+
+def doubts(dataset: Dataset) -> Mapping[str, tuple[str, str]]:
+    """Columns that a pipeline must say something of before they can be used, as ``look`` found them.
+
+    Returns:
+        Column → the kind that lets it be used as it is, and what is wrong with it, in a sentence.
+    """
+    part = dataset.parts["all"]
+    faults = part.faults if isinstance(part, Table) else {}
+    return {
+        name: ("ignore" if dataset.column(name).kind == "number" else "category", why) for name, why in faults.items()
+    }
 
 
 def suggest_target(columns: Sequence[Column]) -> str:

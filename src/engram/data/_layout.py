@@ -153,7 +153,8 @@ def _names(file: str, first: list[str], width: int, given: tuple[str, ...]) -> t
     if given and len(given) != width:
         raise DataError(f"{file} has {width} columns and names = […] lists {len(given)}; list one name a column")
     if given:
-        names, note = (names if set(names) == set(given) else given), ""  # the header's own order, where it has the same
+        note = ""
+        names = names if set(names) == set(given) else given  # a header with the same names keeps its order
     twice = [name for name, often in Counter(names).items() if often > 1]
     if twice:
         places = ", ".join(str(i) for i, name in enumerate(names, start=1) if name == twice[0])

@@ -49,6 +49,8 @@ def load(pipeline: Pipeline, search: Sequence[Path] = ()) -> tuple[Dataset, Task
         dataset = _with_test(dataset, pipeline, folders)
     task = _target.find(dataset, kinds.get(dataset.target, ""))
     dataset = _as_target(_without_gaps(_matched(dataset, task)), task)
+    if not dataset.inputs:
+        raise DataError("no column is left to learn from: all but the target are ignored; say their kind in [columns]")
     return _divided(dataset, task, pipeline), task
 
 

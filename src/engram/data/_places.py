@@ -41,12 +41,19 @@ def _one(place: str, folders: tuple[Path, ...]) -> list[str]:
         raise DataError('from = "" names no place; write the path of a file or folder')
     for folder in folders:
         path = folder / Path(place).expanduser()
-        if path.exists():
+        if _is_there(path):
             return [str(path)]
         if _WILD.search(place) and (found := sorted(glob.glob(str(path)))):  # noqa: PTH207 - absolute patterns too
             return found
     looked = ", ".join(str(folder.resolve()) for folder in folders)
     raise DataError(f"{place}: no such file or folder in {looked}; {_hint(place, folders)}")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _hint(place: str, folders: tuple[Path, ...]) -> str:

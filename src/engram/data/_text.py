@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,14 @@ def read(path: Path, layout: Layout, wrong_rows: float = 0.01) -> Strings:
         DataError: too many rows are wrong, a quote is never closed, or the text is not UTF-8.
     """
     frame = None if layout.quoted else _quick(path, layout)
+    try:
+        return _looked_into(path, layout, frame, wrong_rows)
+    except (OSError, EOFError, zlib.error) as wrong:
+        raise DataError(f"{path.name} cannot be read to its end ({wrong}); make it again") from None
+
+
+def _looked_into(path: Path, layout: Layout, frame: pl.DataFrame | None, wrong_rows: float) -> Strings:
+    """The table, read a second time where the first reading leaves a doubt."""
     quoted = _quoted(path)
     if frame is not None and not frame.select(pl.last().eq("").any()).item() and not (quoted and _spaced(frame)):
         return Strings(frame)
@@ -82,7 +91,7 @@ def _quick(path: Path, layout: Layout) -> pl.DataFrame | None:
             new_columns=list(layout.names),
             glob=False,
         )
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, OSError):  # the careful reader says what is wrong, and where
         return None
     return frame if frame.width == len(layout.names) else None
 
@@ -117,7 +126,7 @@ def _by_lines(path: Path, layout: Layout) -> _Seen:
     width = len(layout.names)
     try:
         lines = pl.read_lines(path, name="line", glob=False)["line"]
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, OSError):
         lines = pl.Series("line", _whole(path).splitlines())
     lines = lines.str.strip_chars_start("\ufeff")
     blank = lines.str.strip_chars().eq("").to_numpy()

@@ -142,7 +142,9 @@ def _distinct(values: Values, series: pl.Series) -> int:
     numbers = pl.Series(values.array).drop_nans()
     if len(numbers) <= _COUNTED:
         return numbers.n_unique()
-    return int(np.minimum(numbers.approx_n_unique(), len(numbers)))
+    estimate = numbers.approx_n_unique()
+    assert isinstance(estimate, int)
+    return min(estimate, len(numbers))
 
 
 def _number(field: Field, series: pl.Series, read: Read) -> Found:

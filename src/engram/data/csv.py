@@ -49,8 +49,11 @@ def recognizes(place: str) -> bool:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if any(suffix in _SUFFIXES for suffix in suffixes[-2:]):
         return True
-    with path.open("rb") as source:
-        head = source.read(1024)
+    try:
+        with path.open("rb") as source:
+            head = source.read(1024)
+    except OSError:
+        return False
     return bool(head) and all(byte >= 32 or byte in b"\t\r\n" for byte in head)
 
 

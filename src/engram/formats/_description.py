@@ -24,7 +24,7 @@ from engram.graphs.wire import count
 from engram.records import Limits, Model, Signature, TensorSpec
 from engram.records.tensors import DTYPES
 
-__all__ = ["Description", "describe", "from_json", "model", "spec"]
+__all__ = ["Description", "describe", "from_json", "model", "sound", "spec"]
 
 _VERSION = 1
 
@@ -94,8 +94,8 @@ def model(
         FormatError: a graph is not sound, or graphs, weights and signature do not fit together.
     """
     signature = description.signature
-    network = _checked(graph, limits)
-    outermost = _checked(preprocessing, limits) if preprocessing else network
+    network = sound(graph, limits)
+    outermost = sound(preprocessing, limits) if preprocessing else network
     _fits(signature.inputs, outermost.inputs, "input")
     _fits(signature.outputs, network.outputs, "output")
     attach(graph, weights)
@@ -110,7 +110,12 @@ def model(
     )
 
 
-def _checked(graph: bytes, limits: Limits) -> Signature:
+def sound(graph: bytes, limits: Limits) -> Signature:
+    """What goes into a stranger's graph and what comes out, once it has passed every check.
+
+    Raises:
+        FormatError: it is damaged, over a limit or no valid ONNX.
+    """
     try:
         count(graph, limits)
         names_are_text(ModelProto.FromString(graph))

@@ -12,6 +12,7 @@ from engram.errors import FormatError
 from engram.formats import _tensors
 from engram.formats._layers import KINDS, Layer, nodes, turned
 from engram.graphs.build import Builder
+from engram.graphs.canonical import canonical
 from engram.graphs.weights import detach
 from engram.plugins import nearest
 from engram.records import TensorSpec
@@ -82,7 +83,7 @@ def build(
         made = builder.finish([last])
     except onnx.checker.ValidationError as wrong:
         raise FormatError(f"the layers make no valid graph: {str(wrong).splitlines()[0]}") from wrong
-    return detach(onnx.ModelProto.FromString(made), names=arrays)
+    return detach(canonical(onnx.ModelProto.FromString(made), names=arrays), names=arrays)
 
 
 def _layer(one: Any, number: int) -> Layer:  # noqa: ANN401 - of a stranger's file

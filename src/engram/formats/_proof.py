@@ -107,7 +107,7 @@ def _comparable(name: str, one: ndarray, other: ndarray) -> None:
 
 def _difference(name: str, one: ndarray, other: ndarray, tolerance: float) -> tuple[Difference, bool]:
     """The worst differences of two arrays, and whether all are within the tolerance."""
-    first, second = one.astype(np.float64), other.astype(np.float64)
+    first, second = _real(one), _real(other)
     if first.size == 0:
         return Difference(name, 0.0, 0.0), True
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
@@ -119,6 +119,13 @@ def _difference(name: str, one: ndarray, other: ndarray, tolerance: float) -> tu
         within = apart <= tolerance + tolerance * size
     relative[~np.isfinite(relative)] = _WORST
     return Difference(name, float(apart.max()), float(relative.max())), bool(within.all())
+
+
+def _real(array: ndarray) -> ndarray:
+    """The numbers as float64, complex ones as two each."""
+    if array.dtype.kind == "c":
+        return np.atleast_1d(array).astype(np.complex128).view(np.float64)
+    return np.atleast_1d(array).astype(np.float64)
 
 
 def _agreement(original: Mapping[str, ndarray], converted: Mapping[str, ndarray]) -> float:

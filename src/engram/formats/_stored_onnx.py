@@ -97,7 +97,7 @@ def save(model: onnx.ModelProto, weights: Mapping[str, ndarray], path: Path, lar
     The second file is called after its content, so that an older graph of the same name keeps its own.
 
     Args:
-        model: the graph without these weights; they are added to it.
+        model: the graph without these weights; it is used up.
         weights: by their names in the graph.
         path: of the graph.
         largest: bytes of one file.
@@ -107,7 +107,12 @@ def save(model: onnx.ModelProto, weights: Mapping[str, ndarray], path: Path, lar
         model.graph.initializer.extend(_tensor(name, weight) for name, weight in weights.items())
     else:
         model.graph.initializer.extend(_beside(weights, path))
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    notes = onnx.ModelProto(metadata_props=model.metadata_props)
+    model.ClearField("metadata_props")
+    with path.open("wb") as file:
+        # in this order a file that was cut off never looks whole: what every reader needs comes last
+        file.write(notes.SerializeToString(deterministic=True))
+        file.write(model.SerializeToString(deterministic=True))
 
 
 def has_external(model: onnx.ModelProto) -> bool:

@@ -60,7 +60,7 @@ def read(path: Path, limits: Limits) -> Model:
         raise FormatError(f"{path.name}: names must list every weight once")
     preprocessing = _graph(found["preprocessing"], "preprocessing") if "preprocessing" in found else b""
     ordered = {name: weights[name] for name in names}
-    description = _described(found, graph)
+    description = _described(found, _description.sound(graph, limits))
     return _description.model(description, graph, ordered, preprocessing=preprocessing, limits=limits)
 
 
@@ -147,7 +147,7 @@ def _arrays(found: Any, limits: Limits) -> dict[str, ndarray]:  # noqa: ANN401 -
     return {name: _tensors.from_json(value, f"weight {name!r}", limits) for name, value in found.items()}
 
 
-def _described(found: Mapping[str, Any], graph: bytes) -> _description.Description:
+def _described(found: Mapping[str, Any], ends: Signature) -> _description.Description:
     """What the file says of the model, or, in a file that a person wrote, what its last layer tells."""
     labels = found.get("labels", [])
     if "engram" in found:
@@ -155,7 +155,6 @@ def _described(found: Mapping[str, Any], graph: bytes) -> _description.Descripti
         return _description.from_json(
             {**said, "labels": labels} if isinstance(said, dict) else said, "the key 'engram'"
         )
-    ends = signature(graph)
     output = ends.outputs[0]
     kind = _kind(found.get("layers"), output)
     outputs = (TensorSpec(output.name, output.dtype, output.shape, kind=kind), *ends.outputs[1:])

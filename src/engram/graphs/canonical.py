@@ -15,7 +15,7 @@ from onnx import TensorProto, inliner, numpy_helper
 
 from engram.errors import FormatError
 from engram.graphs.folding import constant_of, fold
-from engram.graphs.naming import rename, subgraphs, unique, values
+from engram.graphs.naming import distinguish, rename, subgraphs, unique, values
 from engram.graphs.reshaping import settle
 from engram.graphs.versions import pin
 from engram.graphs.weights import FIXED, is_bulky, learned, note, noted
@@ -51,6 +51,7 @@ def canonical(model: onnx.ModelProto, names: Collection[str] | None = None) -> o
     _drop_zero_biases(whole.graph)
     settle(whole.graph)
     _drop_unused(whole.graph)
+    distinguish(whole.graph)
     _strip(whole)
     note(whole, kept - learned(whole))
     note(whole, noted(model, FIXED), FIXED)

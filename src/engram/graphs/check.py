@@ -52,6 +52,7 @@ def check(graph: bytes, limits: Limits = _DEFAULT, *, outside: Collection[str] =
         model: onnx.ModelProto = onnx.ModelProto.FromString(graph)
     except DecodeError as refused:
         raise FormatError(f"the graph is no ONNX file, or a damaged one ({refused})") from None
+    _check_text(model)
     _check_versions(model)
     _check_functions(model, limits)
     own = {(function.domain, function.name) for function in model.functions}
@@ -62,6 +63,19 @@ def check(graph: bytes, limits: Limits = _DEFAULT, *, outside: Collection[str] =
     _check_initializers(model, limits, outside)
     _check_meaning(model)
     return model
+
+
+def _check_text(model: onnx.ModelProto) -> None:
+    """Refuse names that are not UTF-8; protobuf hands them out as bytes, and every comparison goes wrong."""
+    names = [value.name for value in [*model.graph.input, *model.graph.output, *model.graph.initializer]]
+    names += [text for function in model.functions for text in (function.name, function.domain)]
+    names += [entry.domain for entry in model.opset_import]
+    for node in _all_nodes(model):
+        names += [node.op_type, node.domain, node.name, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    for name in names:
+        if not isinstance(name, str):
+            raise FormatError(f"the name {name!r} is not UTF-8 text; the file is damaged")
 
 
 def _check_versions(model: onnx.ModelProto) -> None:

@@ -14,7 +14,7 @@ from onnx import helper
 
 from engram.errors import ConversionError
 from engram.graphs.build import IR_VERSION, Builder, element_type
-from engram.graphs.naming import rename, unique, values
+from engram.graphs.naming import distinguish, rename, unique, values
 from engram.graphs.weights import attach
 from engram.records import Model, TensorSpec
 
@@ -23,6 +23,7 @@ __all__ = ["classes", "compose", "head", "join"]
 _ANSWERS = ("label", "probabilities", "value")
 _CHANCES = {"logits", "logit", "probabilities", "probability"}
 _BINARY = {"logit", "probability"}
+_HEAD_INPUT = "network's answer"
 
 
 def compose(model: Model, *, network_outputs: bool = False) -> bytes:
@@ -46,8 +47,7 @@ def compose(model: Model, *, network_outputs: bool = False) -> bytes:
     answer = head(model)
     if not answer:
         return _finish(whole, own)
-    wires = {model.signature.outputs[0].name: own[0]}
-    whole, new = join(whole, _parse(answer), wires, prefix="answer")
+    whole, new = join(whole, _parse(answer), {_HEAD_INPUT: own[0]}, prefix="answer")
     return _finish(whole, [*new, *(own if network_outputs else own[1:])])
 
 
@@ -76,7 +76,7 @@ def head(model: Model) -> bytes:
     labels = classes(model)
     if not labels and spec.kind != "value":
         return b""
-    plain = TensorSpec(spec.name, spec.dtype, spec.shape)
+    plain = TensorSpec(_HEAD_INPUT, spec.dtype, spec.shape)
     builder = Builder([plain], name="answer")
     value = plain.name if spec.dtype == "float32" else builder.node("Cast", plain.name, to=element_type("float32"))
     if not labels:
@@ -144,6 +144,7 @@ def _finish(model: onnx.ModelProto, outputs: list[str]) -> bytes:
     del model.graph.output[:]
     model.graph.output.extend(chosen)
     del model.graph.value_info[:]
+    distinguish(model.graph)
     model.ir_version = max(model.ir_version, IR_VERSION)
     model.producer_name = "engram"
     return bytes(model.SerializeToString(deterministic=True))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import onnx
 from onnx import AttributeProto
 
-__all__ = ["rename", "subgraphs", "unique", "values"]
+__all__ = ["distinguish", "rename", "subgraphs", "unique", "values"]
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
@@ -48,6 +48,16 @@ def rename(graph: onnx.GraphProto, mapping: Mapping[str, str]) -> None:
         node.output[:] = [mapping.get(name, name) for name in node.output]
         for inner in subgraphs(node):
             rename(inner, mapping)
+
+
+def distinguish(graph: onnx.GraphProto) -> None:
+    """Give nodes of the same name different ones, in place; onnxruntime refuses two that are called alike."""
+    taken: set[str] = set()
+    for node in graph.node:
+        if node.name:
+            node.name = unique(node.name, taken)
+        for inner in subgraphs(node):
+            distinguish(inner)
 
 
 def unique(name: str, taken: set[str]) -> str:

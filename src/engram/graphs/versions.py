@@ -79,14 +79,21 @@ def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
 def _without_newer(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
     """A copy in which operators that came later are written out in those there were, where onnx knows how."""
     newer = {node.op_type for node in _nodes(model.graph) if not _domain(node) and not _exists(node.op_type)}
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
     if not newer or version <= OPSET:
-        copied = onnx.ModelProto()
-        copied.CopyFrom(model)
         return copied
+    inputs = len(copied.graph.input)
+    # the inliner wants the type of every value, and looks for it everywhere but among the initializers
+    copied.graph.input.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in copied.graph.initializer
+    )
     try:
-        written = inliner.inline_selected_functions(model, [("", name) for name in newer], inline_schema_functions=True)
+        typed = onnx.shape_inference.infer_shapes(copied)
+        written = inliner.inline_selected_functions(typed, [("", name) for name in newer], inline_schema_functions=True)
+        del written.graph.input[inputs:]
         left = {node.op_type for node in _nodes(written.graph) if not _domain(node) and not _exists(node.op_type)}
-    except RuntimeError:
+    except (RuntimeError, onnx.shape_inference.InferenceError):
         left = newer
     if left:
         raise ConversionError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engram.data._describe import look, suggest_target
+from engram.data._describe import doubts, look, suggest_target
 from engram.errors import UnknownName, UsageError
 from engram.plugins import nearest
 from engram.records import Column, Dataset
@@ -76,8 +76,11 @@ def _text(dataset: Dataset, data: str, target: str, *, names: tuple[str, ...], t
     lines.append(
         _test(test) if test else "# test = 0.2              # the share held out, or a file with the official test rows"
     )
-    lines += ["", "# [columns]                # only what differs from what was found:"]
-    lines += [f"# {_line(column)}" for column in dataset.columns if column.name != target]
+    doubted = doubts(dataset)
+    heading = "[columns]" if doubted else "# [columns]"
+    lines += ["", f"{heading:<26} # only what differs from what was found:"]
+    lines += [f"{_quoted(name)} = {_quoted(kind):<20} # {why}" for name, (kind, why) in doubted.items()]
+    lines += [f"# {_line(c)}" for c in dataset.columns if c.name != target and c.name not in doubted]
     lines += ["", "[model]", f"kind = {_quoted('cnn' if pictures else 'mlp')}"]
     if pictures:
         lines += ["", "[augment]", "shift = 2                # move training images by up to so many pixels"]

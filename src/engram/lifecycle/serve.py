@@ -29,5 +29,5 @@ def serve(references: Sequence[str], *, store: Store, host: str, port: int, read
     served = []
     for reference in references:
         version, model = store.version(reference), store.load(reference)
-        served.append(Served(version.name, version.reference, model, onnxruntime.open(model)))
+        served.append(Served(version.name, str(version.number), model, onnxruntime.open(model)))
     listen(application(DataPlane(served)), host=host, port=port, ready=ready)

@@ -67,6 +67,8 @@ def shift(images: Tensor, most: int, generator: Generator) -> Tensor:
 def rotate(images: Tensor, degrees: float, generator: Generator) -> Tensor:
     """Each picture turned about its center by up to so many degrees either way, linear between pixels."""
     batch, _, height, width = images.shape
+    if not batch:
+        return images
     angle = (_uniform(batch, images, generator) * 2 - 1) * math.radians(degrees)
     cosine, sine, still = angle.cos(), angle.sin(), torch.zeros_like(angle)
     # affine_grid counts both axes from -1 to 1, so that a turn of an oblong picture has to be stretched back.

@@ -75,7 +75,7 @@ def _chosen(kind: str, wanted: Mapping[str, Step | None], key: str) -> tuple[Ste
     elif encoded is not None and encoded.options.method != "ordinal" and "scale" in found:
         raise UsageError(
             f'[columns] {key}: scale has nothing to do after encode = "{encoded.options.method}"; leave it out',
-            place=f"columns.{key}.scale",
+            place=f"columns.{key}",
         )
     return tuple(found.values())
 

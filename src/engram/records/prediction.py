@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from numpy import ndarray
 
@@ -38,9 +39,14 @@ class Prediction:
         """One dictionary a row, as the prediction server and the command line show it."""
         if self.labels is not None and self.probabilities is not None:
             return [
-                {"label": label, "probabilities": dict(zip(self.classes, map(float, chances), strict=True))}
+                {"label": label, "probabilities": dict(zip(self.classes, map(_short, chances), strict=True))}
                 for label, chances in zip(self.labels, self.probabilities, strict=True)
             ]
         if self.values is not None:
-            return [{"value": value} for value in self.values.tolist()]
+            return [{"value": _short(value) if value.ndim == 0 else value.tolist()} for value in self.values]
         return [{name: array[i].tolist() for name, array in self.outputs.items()} for i in range(len(self))]
+
+
+def _short(number: Any) -> float:  # noqa: ANN401 - a numpy scalar
+    """The shortest number that is this float32, without the digits that float64 would make up."""
+    return float(str(number))

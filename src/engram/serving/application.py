@@ -98,7 +98,7 @@ def _sentence(status: int, sentence: str, headers: Mapping[str, str] | None = No
 
 def _failed(error: Exception) -> Response:
     number = uuid.uuid4().hex[:12]
-    _LOG.error("request failed", exc_info=error, extra={"incident": number})
+    _LOG.error("request failed, incident %s", number, exc_info=error, extra={"incident": number})
     return _sentence(500, f"the server failed on this request; its log has the reason under incident {number}")
 
 

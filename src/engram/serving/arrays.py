@@ -62,7 +62,7 @@ def shaped(data: Sequence[Any], shape: tuple[int, ...], name: str) -> list[Any]:
         raise ShapeError(f"input {name!r} declares shape {list(shape)}, but its data are nested as {list(found)}")
     if len(values) != prod(shape):
         wanted = prod(shape)
-        raise ShapeError(f"input {name!r} declares shape {list(shape)}, {wanted:,} values, but has {len(values):,}")
+        raise ShapeError(f"input {name!r} has {len(values):,} values, but declares {list(shape)}, which is {wanted:,}")
     return values
 
 

@@ -31,9 +31,11 @@ class _Connection(HttpToolsProtocol):
         self._clock: asyncio.TimerHandle | None = None
         self._head = 0
         self._in_head = True
+        self._too_many = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._too_many = len(self.connections) > self.limits.connections
         self._wait("the request's head")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -63,7 +65,7 @@ class _Connection(HttpToolsProtocol):
         names = [name for name, _ in self.headers]
         if names.count(b"content-length") + names.count(b"transfer-encoding") > 1:
             self._refuse(400, "the request gives its length twice; send Content-Length or Transfer-Encoding, once")
-        elif len(self.connections) > self.limits.connections:
+        elif self._too_many:
             self._refuse(503, f"{self.limits.connections:,} connections are open, and no more are allowed; try later")
         else:
             self._wait("the request's body")

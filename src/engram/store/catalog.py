@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from engram.errors import StoreError
+from engram.store import disk
 from engram.store.tables import HEAD, METADATA, revisions
 
 __all__ = ["Catalog"]
@@ -104,7 +105,7 @@ class Catalog:
             engine.dispose()
             with suppress(FileExistsError):  # somebody else made it meanwhile, and theirs is as good
                 os.link(waiting, self.path)
-            _flush(self.path.parent)
+            disk.flush(self.path.parent)
         finally:
             for suffix in ("", "-wal", "-shm"):
                 with suppress(OSError):
@@ -127,14 +128,6 @@ class Catalog:
 def _revision(connection: Connection) -> str:
     """The revision that the catalog says it has; empty before the first step."""
     return connection.execute(select(revisions.c.version_num)).scalar_one_or_none() or ""
-
-
-def _flush(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _advice(reason: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy import ndarray
 
@@ -20,9 +20,21 @@ from engram.store import documents, tensors
 from engram.store.files import Files
 from engram.store.objects import Content
 
-__all__ = ["certificate", "model", "pack_certificate", "pack_model", "pack_report", "pack_state", "pack_weights"]
-__all__ += ["report", "state", "weights"]
+__all__ = [
+    "certificate",
+    "holds",
+    "model",
+    "pack_certificate",
+    "pack_model",
+    "pack_report",
+    "pack_state",
+    "pack_weights",
+    "report",
+    "state",
+    "weights",
+]
 
+T = TypeVar("T")
 INDEX = "model.safetensors.index.json"
 _GROUPS = ("slots", "average", "random", "best")
 _PLAIN = ("epoch", "step", "position", "optimizer", "scheduler", "stopping", "progress", "history")
@@ -77,6 +89,12 @@ def pack_certificate(certificate: Certificate) -> dict[str, Content]:
     return {"certificate.json": documents.encode(documents.relaxed(asdict(certificate)), "certificate")}
 
 
+def holds(model: Model, parts: Mapping[str, Mapping[str, Content]]) -> tuple[str, ...]:
+    """The words for what a version has: the parts of its model, then the others that are not empty."""
+    own = {"graph": model.graph, "weights": model.weights, "preprocessing": model.preprocessing}
+    return tuple(part for part, content in {**own, **parts}.items() if content and part != "model")
+
+
 def weights(files: Files, names: tuple[str, ...] = ()) -> dict[str, ndarray]:
     """The weights with these names, or all; only the blobs that hold them are opened.
 
@@ -114,7 +132,7 @@ def state(files: Files) -> TrainingState:
     plain: dict[str, Any] = files.document("training/state.json")
     plain["history"] = tuple(plain["history"])
     groups: dict[str, Any] = {group: files.group(f"training/{group}-") for group in _GROUPS}
-    return TrainingState(**plain, **groups)
+    return _made(TrainingState, {**plain, **groups}, f"the training state of {files.name}")
 
 
 def report(files: Files) -> Report:
@@ -125,7 +143,7 @@ def report(files: Files) -> Report:
     for name in ("labels", "diagnosis", "findings", "history"):
         found[name] = tuple(found[name])
     page = files.content("report.html").decode() if "report.html" in files else ""
-    return Report(**found, page=page)
+    return _made(Report, {**found, "page": page}, f"the report of {files.name}")
 
 
 def certificate(files: Files) -> Certificate:
@@ -133,7 +151,14 @@ def certificate(files: Files) -> Certificate:
     found: dict[str, Any] = files.document("certificate.json")
     found["differences"] = tuple(Difference(**difference) for difference in found["differences"])
     found["runtimes"] = tuple(found["runtimes"])
-    return Certificate(**found)
+    return _made(Certificate, found, f"the certificate of {files.name}")
+
+
+def _made(kind: type[T], found: Mapping[str, Any], where: str) -> T:
+    try:
+        return kind(**found)
+    except TypeError as wrong:
+        raise StoreError(f"{where} was kept by another Engram: {wrong}; pip install --upgrade engram") from wrong
 
 
 def _shards(stem: str, arrays: Mapping[str, ndarray], where: str) -> dict[str, tensors.Shard]:

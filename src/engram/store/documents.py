@@ -22,6 +22,7 @@ __all__ = ["decode", "encode", "relaxed"]
 _TAG = "$float"
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _DEPTH = 200
+_LARGEST = Limits().config_bytes
 
 
 def encode(value: object, where: str) -> bytes:
@@ -32,14 +33,17 @@ def encode(value: object, where: str) -> bytes:
         where: what to call the value in an error (``training state``).
 
     Raises:
-        UsageError: something in it is of another type; the message names its place.
+        UsageError: something in it is of another type, or it is too large to be read back; the place is named.
     """
     plain = _plain(value, where, 0)
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     try:
-        return text.encode("utf-8")
+        content = text.encode("utf-8")
     except UnicodeEncodeError as wrong:
         raise UsageError(f"{where} holds text that is not Unicode (a lone surrogate); replace it") from wrong
+    if len(content) > _LARGEST:
+        raise UsageError(f"{where} has {len(content):,} bytes as JSON, more than the {_LARGEST:,} that are read back")
+    return content
 
 
 def decode(content: bytes | str, where: str) -> Any:  # noqa: ANN401 - any JSON value
@@ -48,9 +52,8 @@ def decode(content: bytes | str, where: str) -> Any:  # noqa: ANN401 - any JSON 
     Raises:
         StoreError: it is not JSON as this module writes it, or larger than any document of a store.
     """
-    largest = Limits().config_bytes
-    if len(content) > largest:
-        raise StoreError(f"{where} has {len(content):,} bytes, more than the {largest:,} that a document may have")
+    if len(content) > _LARGEST:
+        raise StoreError(f"{where} has {len(content):,} bytes, more than the {_LARGEST:,} that a document may have")
     try:
         return json.loads(content, object_pairs_hook=_mapping, parse_constant=_refused)
     except (ValueError, RecursionError) as wrong:

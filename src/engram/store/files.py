@@ -69,6 +69,6 @@ class Files:
 
     def _blob(self, path: str) -> Blob:
         if path not in self._manifest.files:
-            there = ", ".join(sorted(self._manifest.files))
+            there = ", ".join(sorted(name for name in self._manifest.files if not name.endswith(".safetensors")))
             raise VersionNotFound(f"{self.name} was kept without {path}; it has {there}")
         return self._manifest.files[path]

@@ -21,11 +21,9 @@ from engram.records import Certificate, Checkpoint, Model, Move, Prediction, Rep
 from engram.store import contents, history, manifests, places, references, runs, versions, writing
 from engram.store.catalog import Catalog
 from engram.store.files import Files
-from engram.store.manifests import Manifest
 from engram.store.objects import Content
 from engram.store.runs import Saved
 from engram.store.versions import Kept
-from engram.store.writing import Draft
 
 __all__ = ["Store", "now", "open"]
 
@@ -121,16 +119,15 @@ class Store:
         kept = Kept(
             name=name,
             when=self._now(),
-            holds=_holds(model, parts),
+            holds=contents.holds(model, parts),
             metrics=versions.metrics(report),
             data=data,
             parents=tuple(parents),
             facts=dict(facts or {}),
         )
-        draft = versions.draft(
-            self._catalog, kept, model, {path: c for part in parts.values() for path, c in part.items()}
-        )
-        return writing.commit(self._place, self._catalog, self._indexed(draft))
+        files = {path: content for part in parts.values() for path, content in part.items()}
+        draft = versions.draft(self._place, self._catalog, kept, model, files)
+        return writing.commit(self._place, self._catalog, draft)
 
     def load(self, reference: str, *, verify: bool = False) -> Model:
         """The model that a reference means, its weights as read-only views of the store's own bytes.
@@ -197,7 +194,7 @@ class Store:
         self._there()
         with self._catalog.writing() as connection:
             made = history.move(connection, (name, alias), reference, (self._now(), self.who, why))
-            self._index(connection)
+            versions.publish(self._place, connection)
         return made
 
     def aliases(self, name: str = "") -> dict[str, str]:
@@ -298,21 +295,3 @@ class Store:
     def _files(self, reference: str, *, verify: bool = False) -> Files:
         digest = self.version(reference).digest
         return Files(self._place, manifests.read(self._place, digest), reference, verify=verify)
-
-    def _index(self, connection: Connection) -> None:
-        self._place.document("index.json", manifests.index(versions.pointed(connection)))
-
-    def _indexed(self, draft: Draft[Version]) -> Draft[Version]:
-        """The same draft, which also writes ``index.json`` anew, inside the transaction so that writers take turns."""
-
-        def register(connection: Connection, manifest: Manifest) -> Version:
-            made = draft.register(connection, manifest)
-            self._index(connection)
-            return made
-
-        return replace(draft, register=register)
-
-
-def _holds(model: Model, parts: Mapping[str, Mapping[str, Content]]) -> tuple[str, ...]:
-    own = {"graph": model.graph, "weights": model.weights, "preprocessing": model.preprocessing}
-    return tuple(part for part, content in {**own, **parts}.items() if content and part != "model")

@@ -113,6 +113,8 @@ def _ready(array: ndarray, where: str) -> ndarray:
         raise UsageError(f"{where} has the one name that safetensors keeps for itself; call it something else")
     if given.dtype.name not in _CODES:
         raise UsageError(f"{where} is of type {given.dtype}, which safetensors cannot hold; convert it")
+    if given.ndim > Limits().rank:
+        raise UsageError(f"{where} has {given.ndim} axes, more than the {Limits().rank} that are read back; reshape it")
     if given.dtype.byteorder == ">":
         given = given.astype(given.dtype.newbyteorder("<"))
     return np.ascontiguousarray(given).reshape(given.shape)

@@ -15,13 +15,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from engram.records import Model, Report, Version
-from engram.store import documents, tables
+from engram.store import documents, manifests, tables
 from engram.store.catalog import Catalog
 from engram.store.manifests import Manifest
 from engram.store.objects import Blob, Content
+from engram.store.places._contract import Place
 from engram.store.writing import Draft, Record
 
-__all__ = ["Kept", "describe", "draft", "listed", "metrics", "names", "number", "pointed", "register", "version"]
+__all__ = ["Kept", "draft", "listed", "metrics", "names", "pointed", "publish", "version"]
 
 _COUNTS = (("t", 1e12), ("b", 1e9), ("m", 1e6), ("k", 1e3))
 
@@ -44,7 +45,7 @@ def metrics(report: Report | None) -> dict[str, float]:
     return {score.name: float(score.value) for score in report.scores} if report else {}
 
 
-def draft(catalog: Catalog, kept: Kept, model: Model, files: Mapping[str, Content]) -> Draft[Version]:
+def draft(place: Place, catalog: Catalog, kept: Kept, model: Model, files: Mapping[str, Content]) -> Draft[Version]:
     """What ``writing.commit`` needs for a version; its number is drawn once the files are written.
 
     Raises:
@@ -54,13 +55,18 @@ def draft(catalog: Catalog, kept: Kept, model: Model, files: Mapping[str, Conten
     drawn: list[int] = []
 
     def record() -> Record:
-        drawn.append(number(catalog, kept.name))
-        return describe(kept, drawn[0], model)
+        drawn.append(_number(catalog, kept.name))
+        return _describe(kept, drawn[0], model)
 
-    return Draft(files, record, lambda connection, manifest: register(connection, kept, drawn[0], manifest))
+    def registered(connection: Connection, manifest: Manifest) -> Version:
+        made = _register(connection, kept, drawn[0], manifest)
+        publish(place, connection)
+        return made
+
+    return Draft(files, record, registered)
 
 
-def number(catalog: Catalog, name: str) -> int:
+def _number(catalog: Catalog, name: str) -> int:
     """The next number within a name, which nobody else will get."""
     names = tables.names
     with catalog.writing() as connection:
@@ -70,7 +76,7 @@ def number(catalog: Catalog, name: str) -> int:
         return int(connection.execute(select(names.c.last).where(names.c.name == name)).scalar_one())
 
 
-def describe(kept: Kept, number: int, model: Model) -> Record:
+def _describe(kept: Kept, number: int, model: Model) -> Record:
     """The document, the annotations and the ModelPack's config of a version."""
     when = kept.when.isoformat()
     said = {"name": kept.name, "number": number, "kept": when, "holds": kept.holds, "metrics": kept.metrics}
@@ -90,7 +96,7 @@ def describe(kept: Kept, number: int, model: Model) -> Record:
     return Record("version.json", documents.encode(said, "version"), annotations, config)
 
 
-def register(connection: Connection, kept: Kept, number: int, manifest: Manifest) -> Version:
+def _register(connection: Connection, kept: Kept, number: int, manifest: Manifest) -> Version:
     """Add the row of a version; from the end of this transaction on it exists."""
     made = Version(
         digest=manifest.digest,
@@ -131,6 +137,11 @@ def names(connection: Connection) -> list[str]:
     """The names under which something is kept, sorted."""
     column = tables.versions.c.name
     return list(connection.execute(select(column).distinct().order_by(column)).scalars())
+
+
+def publish(place: Place, connection: Connection) -> None:
+    """Write ``index.json`` anew, inside the transaction that changed what it lists, so that writers take turns."""
+    place.document("index.json", manifests.index(pointed(connection)))
 
 
 def pointed(connection: Connection) -> list[tuple[str, Blob]]:

@@ -233,5 +233,5 @@ def _one(spec: TensorSpec, value: Any) -> dict[str, Any]:  # noqa: ANN401 - any 
     shape = [axis if isinstance(axis, int) and place else 1 for place, axis in enumerate(spec.shape)]
     text = spec.dtype == "string"
     if len(shape) == 1 and isinstance(value, str) == text:
-        return {"shape": shape, "data": [value]}
+        return {"shape": shape, "data": [value if text else float(value)]}
     return {"shape": shape, "data": [""] if text else [0] * int(np.prod(shape))}

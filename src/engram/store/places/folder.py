@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engram.errors import StoreError
+from engram.store import disk
 
 __all__ = ["Folder", "open"]
 
@@ -62,7 +63,7 @@ class Folder:
             for name, content in (("index.json", _EMPTY_INDEX), ("oci-layout", _LAYOUT)):
                 if not (self.root / name).exists():
                     self._write(self.root / name, [memoryview(content)])
-            _flush(self.root)
+            disk.flush(self.root)
             self._clear()
         self._prepared = True
 
@@ -84,7 +85,7 @@ class Folder:
     def settle(self) -> None:
         """Flush the folder of blobs, which makes renames durable."""
         with _sentences("flush", self._blobs):
-            _flush(self._blobs)
+            disk.flush(self._blobs)
 
     def get(self, digest: str) -> bytes:
         """All bytes of a blob."""
@@ -129,7 +130,7 @@ class Folder:
         """Replace a document at the top of the layout."""
         with _sentences("write", self.root / name):
             self._write(self.root / name, [memoryview(content)])
-            _flush(self.root)
+            disk.flush(self.root)
 
     def _path(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
@@ -171,15 +172,7 @@ def _make(folder: Path) -> None:
     missing = [p for p in (folder, *folder.parents) if not p.exists()]
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
-        _flush(path.parent)
-
-
-def _flush(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+        disk.flush(path.parent)
 
 
 @contextmanager

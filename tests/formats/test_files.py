@@ -1,0 +1,43 @@
+"""Names inside files are data: they lead to plain files in the same folder or nowhere."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engram.errors import FormatError
+from engram.formats._files import folded, safe_join
+
+
+@pytest.mark.parametrize("name", ["w.bin", "weights..v2.bin", "sub/w.bin", "..w", "été.bin", "a b", "-rf", "$(x)"])
+def test_a_plain_name_leads_to_its_file(tmp_path: Path, name: str):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"1")
+    assert safe_join(tmp_path, name) == tmp_path / name
+
+
+def test_the_folder_itself_may_be_reached_by_a_link(tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "w").write_bytes(b"1")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert safe_join(tmp_path / "link", "w").read_bytes() == b"1"
+
+
+@given(st.text(st.sampled_from("./\\:a\0~")) | st.text())
+def test_no_name_leads_out_of_the_folder(tmp_path_factory: pytest.TempPathFactory, name: str):
+    folder = tmp_path_factory.getbasetemp() / "inside"
+    folder.mkdir(exist_ok=True)
+    (folder / "a").write_bytes(b"1")
+    try:
+        found = safe_join(folder, name)
+    except FormatError:
+        return
+    assert found.resolve().is_relative_to(folder.resolve())
+
+
+@pytest.mark.parametrize("names", [["A", "a"], ["é", "e\u0301"], ["straße", "STRASSE"]])
+def test_names_that_some_disks_hold_to_be_one_are_refused(names: list[str]):
+    with pytest.raises(FormatError, match="differ only"):
+        folded(names)
+    assert sorted(folded(["a", "b", "a"]).values()) == ["a", "b"]

@@ -133,7 +133,7 @@ def test_every_kind_of_layer_agrees_with_torch(tmp_path: Path):
         ({"layers": []}, "at least one layer"),
         ({"layers": [{"type": "Dens", "weights": [[1]]}]}, "did you mean 'Dense'"),
         ({"layers": [{"type": "Dense", "wieghts": [[1]]}]}, r"layer 1 \(Dense\) has no key 'wieghts'; did you mean"),
-        ({"layers": [{"type": "Dense"}]}, "needs weights"),
+        ({"layers": [{"type": "Dense", "weights": None}]}, "needs weights"),
         ({"layers": [{"type": "Dense", "weights": [[1, 2], [3]]}]}, "rows of different lengths"),
         ({"layers": [{"type": "Dense", "weights": [1, 2]}]}, "2 deep, but are 1 deep"),
         ({"layers": [{"type": "Dense", "weights": [["a"]]}]}, "'a', which is not a number"),

@@ -70,7 +70,8 @@ def test_the_fit_equals_scikit_learn_on_every_row_of_adult(adult, table, method,
     train, test = _with_gaps(adult.train), _with_gaps(adult.test)
     kinds = {column.name: column.kind for column in adult.dataset.columns}
     given = table(train, kinds, test, "income")
-    steps = {"clip": "none", "impute": {"strategy": strategy, "indicator": True}, "scale": method}
+    filled = {"strategy": strategy, "indicator": True}
+    steps = {"clip": "none", "impute": filled, "scale": method, "bins": "none"}
     fitted = fit(given.dataset, plan(given.dataset, given.task, dict.fromkeys(NUMBERS, steps)))
     scaler = SCALERS[method]() if method != "log" else make_pipeline(FunctionTransformer(_signed_log), StandardScaler())
     theirs = _Scikit(train, scaler, strategy)

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from engram.errors import DataError, UnknownName, UsageError
 from engram.pipelines.lock import dump
-from engram.preprocessing import clip, date, encode, image, impute, scale
+from engram.preprocessing import bins, clip, date, encode, image, impute, scale
 from engram.preprocessing._columns import ColumnPlan, Step, parse
 from engram.preprocessing._fit import fit
+from engram.preprocessing._found import steps
 from engram.preprocessing._plan import plan
 from engram.records import Column, Pipeline
 from engram.records.pipeline import DataSection
@@ -66,7 +67,20 @@ def _steps(column):
 
 
 def test_numbers_are_imputed_and_scaled(many):
-    assert _steps(_plans(many)["size"]) == {"impute": impute.Options("median"), "scale": scale.Options("standard")}
+    found = _steps(_plans(many, size={"bins": "none"})["size"])
+    assert found == {"impute": impute.Options("median"), "scale": scale.Options("standard")}
+
+
+def test_numbers_with_rows_enough_get_bins(many, table):
+    assert _steps(_plans(many)["size"])["bins"] == bins.Options(32)
+    few = table({"x": np.arange(499.0), "y": _words(np.arange(499))}, {"x": "number", "y": "category"})
+    assert "bins" not in _steps(_plans(few)["x"])
+
+
+def test_a_wide_table_gets_fewer_bins_a_column():
+    column = Column("x", "number")
+    assert steps(column, np.arange(999.0), numbers=100)[-1].options == bins.Options(10)
+    assert steps(column, np.arange(999.0), numbers=1000)[-1].name == "scale"
 
 
 def test_a_long_tail_is_taken_by_its_logarithm_and_the_skewness_is_said(many):
@@ -159,7 +173,7 @@ def test_a_picture_is_said_by_the_options_of_its_step():
 
 
 def test_a_step_can_be_left_out(many):
-    assert set(_steps(_plans(many, size={"scale": "none"})["size"])) == {"impute"}
+    assert set(_steps(_plans(many, size={"scale": "none", "bins": "none"})["size"])) == {"impute"}
 
 
 def test_an_ordinal_is_scaled_like_a_number(many):
@@ -247,6 +261,7 @@ OPTIONS = {
         indicator=st.booleans(),
     ),
     "scale": st.none() | st.builds(scale.Options, st.sampled_from(["standard", "minmax", "robust", "log"])),
+    "bins": st.none() | st.builds(bins.Options, st.integers(2, 99)),
     "encode": st.builds(
         encode.Options,
         st.sampled_from(["onehot", "ordinal", "hashed"]),
@@ -274,7 +289,7 @@ OPTIONS = {
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("number", ("clip", "impute", "scale")),
+        ("number", ("clip", "impute", "scale", "bins")),
         ("boolean", ("impute", "scale")),
         ("category", ("encode",)),
         ("date", ("date", "impute", "scale")),

@@ -63,7 +63,10 @@ def test_values_are_one_number_a_row():
     assert found.probabilities is None
 
 
-@pytest.mark.parametrize(("kind", "width", "labels"), [("logits", 4, tuple("abcd")), ("logit", 1, ("no", "yes")), ("value", 1, ()), ("tensor", 2, ())])  # fmt: skip
+KINDS = [("logits", 4, tuple("abcd")), ("logit", 1, ("no", "yes")), ("value", 1, ()), ("tensor", 2, ())]
+
+
+@pytest.mark.parametrize(("kind", "width", "labels"), KINDS)
 def test_no_rows_get_an_empty_answer_of_the_right_shape(kind, width, labels):
     session = runtime.open(table(kind, width, labels)[0])
     none, one = (session.predict({"features": np.ones((n, 3), "f4")}) for n in (0, 1))
@@ -102,7 +105,7 @@ def test_preprocessing_leaves_other_columns_alone():
     found = runtime.preprocess(graph, {"image": image, "label": np.zeros(9)}, batch=2)
     np.testing.assert_allclose(found["features"], image.mean((1, 2)), rtol=1e-5)
     assert runtime.preprocess(graph, {"image": image[:0]})["features"].shape == (0, 3)
-    with pytest.raises(ShapeError, match="'image' .* is missing"):
+    with pytest.raises(ShapeError, match=r"'image' .* is missing"):
         runtime.preprocess(graph, {"label": np.zeros(9)})
 
 

@@ -2,7 +2,6 @@ import datetime as dt
 import io
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
 from PIL import Image
@@ -44,9 +43,14 @@ def test_rows_columns_and_data_frames_mean_the_same():
     same(decode(ROWS, ALL))
     same(decode(columns, ALL))
     same(decode(pl.DataFrame(typed), ALL))
-    same(decode(pd.DataFrame(typed), ALL))
-    same(decode(pd.DataFrame(columns).convert_dtypes(), ALL))
     same(decode({name: pl.Series(values) for name, values in typed.items()}, ALL))
+
+
+def test_a_data_frame_of_pandas_means_the_same():
+    pandas = pytest.importorskip("pandas")
+    columns = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+    same(decode(pandas.DataFrame(columns), ALL))
+    same(decode(pandas.DataFrame(columns).convert_dtypes(), ALL))
 
 
 def test_one_dictionary_of_values_is_one_row():
@@ -90,7 +94,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_row_and_column(change, mess
 def test_a_missing_column_and_an_unknown_one_are_named():
     with pytest.raises(ShapeError, match="row 2: column 'city' is missing"):
         decode([ROWS[0], {k: v for k, v in ROWS[1].items() if k != "city"}], ALL)
-    with pytest.raises(ShapeError, match="row 1: the model has no column 'agee'; did you mean 'age'?"):
+    with pytest.raises(ShapeError, match=r"row 1: the model has no column 'agee'; did you mean 'age'\?"):
         decode([{**ROWS[0], "agee": 1}], ALL)
     with pytest.raises(ShapeError, match="has no column 'Age'"):
         decode({"Age": [1], "city": ["a"]}, (AGE, CITY))
@@ -166,15 +170,15 @@ def test_a_truncated_picture_is_refused():
     "text", ["2026-05-03", "2026/05/03", "2026/5/3", "03.05.2026", "3.5.2026", "2026-05-03T00:00Z"]
 )
 def test_dates_of_several_spellings_are_the_same_day(text):
-    assert parse_date(text) == pd.Timestamp("2026-05-03", tz="UTC").timestamp()
+    assert parse_date(text) == dt.datetime(2026, 5, 3, tzinfo=dt.UTC).timestamp()
 
 
 def test_times_know_their_zone():
-    assert parse_date("2026-05-03T12:30:00+02:00") == pd.Timestamp("2026-05-03T10:30", tz="UTC").timestamp()
-    assert parse_date("2026-05-03 12:30") == pd.Timestamp("2026-05-03T12:30", tz="UTC").timestamp()
+    assert parse_date("2026-05-03T12:30:00+02:00") == dt.datetime(2026, 5, 3, 10, 30, tzinfo=dt.UTC).timestamp()
+    assert parse_date("2026-05-03 12:30") == dt.datetime(2026, 5, 3, 12, 30, tzinfo=dt.UTC).timestamp()
 
 
 @pytest.mark.parametrize("text", ["20260503", "2026", "", "03/05/2026", "2026-13-01", "tomorrow", "1.2.3"])
 def test_what_could_be_another_day_is_no_date(text):
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError):
         parse_date(text)

@@ -56,16 +56,21 @@ def resnet():
 NETWORKS = {"mlp": (Scaled, (6,)), "cnn": (cnn, (3, 8, 8)), "resnet": (resnet, (3, 8, 8))}
 
 
-@pytest.fixture(params=NETWORKS)
-def pair(request):
-    """A module, its likeness made from its canonical graph, and a maker of rows."""
+@pytest.fixture(scope="module", params=NETWORKS)
+def exported(request):
     make, shape = NETWORKS[request.param]
     torch.manual_seed(1)
     original = make()
     specs = (TensorSpec("x", "float32", ("batch", *shape)),)
-    likeness = runtime.module(*export(original, specs, (TensorSpec("out", "float32", ("batch", 3)),)))
+    return original, export(original, specs, (TensorSpec("out", "float32", ("batch", 3)),)), shape
+
+
+@pytest.fixture
+def pair(exported):
+    """A module, its likeness made from its canonical graph, and a maker of rows."""
+    original, made, shape = exported
     generator = torch.Generator().manual_seed(2)
-    return original, likeness, lambda rows: torch.randn((rows, *shape), generator=generator)
+    return copy.deepcopy(original), runtime.module(*made), lambda rows: torch.randn((rows, *shape), generator=generator)
 
 
 def test_the_state_has_the_sources_names_in_its_order(pair):
@@ -114,7 +119,7 @@ def test_buffers_are_not_trained(pair):
 
 
 def test_a_copy_and_a_change_of_type_are_independent_of_the_first(pair):
-    original, likeness, rows = pair
+    _, likeness, rows = pair
     x = rows(4)
     before = likeness.eval()(x)
     other = copy.deepcopy(likeness).double()

@@ -37,10 +37,8 @@ def difference(model, data):
         if mine.dtype != theirs.dtype or mine.shape != theirs.shape:
             return f"{mine.dtype} {mine.shape} in place of {theirs.dtype} {theirs.shape}"
         half = theirs.dtype.itemsize == 2 and theirs.dtype.kind not in "iu"
-        close = np.allclose(
-            mine.astype("c16"), theirs.astype("c16"), rtol=2e-2 if half else 1e-3, atol=1e-2 if half else 1e-5, equal_nan=True
-        )  # fmt: skip
-        if not close:
+        relative, absolute = (2e-2, 1e-2) if half else (1e-3, 1e-5)
+        if not np.allclose(mine.astype("c16"), theirs.astype("c16"), relative, absolute, equal_nan=True):
             return "other numbers"
     return ""
 

@@ -66,6 +66,8 @@ def build(
         FormatError: two neighbors do not fit together.
     """
     first = ends[0] or _input(found, arrays, channels_first=channels_first)
+    if not first.shape:
+        raise FormatError(f"input {first.name!r} must have at least one axis, the batch")
     chain = list(found) if channels_first else _with_channels_last(found, len(first.shape))
     width = _widths(chain, arrays, first)
     last = ends[1] or TensorSpec("output", "float32", ("batch", *width))
@@ -99,7 +101,7 @@ def _layer(one: Any, number: int) -> Layer:  # noqa: ANN401 - of a stranger's fi
         if key not in known:
             raise FormatError(f"{where} has no key {key!r}; {nearest(key, known)}")
     for role in shelf.roles:
-        if role not in one and role not in _OPTIONAL:
+        if one.get(role) is None and role not in _OPTIONAL:
             raise FormatError(f"{where} needs {role}")
     settings = {key: one[key] for key in shelf.keys if one.get(key) is not None}
     return Layer(kind, where, settings, _names(one, kind, where, number))

@@ -4,7 +4,7 @@ The value of a key of ``[columns]`` is ``"ignore"``, a kind (``"category"``), or
 on the kind:
 
 ====================  ==================================================================
-number                ``clip``, ``impute``, ``scale``
+number                ``clip``, ``impute``, ``scale``, ``bins``
 boolean               ``impute``, ``scale``
 category, text        ``encode``, and ``scale`` where ``encode = "ordinal"``
 date                  ``date``, ``impute``, ``scale``
@@ -14,7 +14,8 @@ all                   ``kind``
 
 The steps run in this order whatever the order in the table. The value of a step is a table of the options of its
 plug-in, or for short the value of its main option: ``impute`` a strategy, ``scale`` a method, ``encode`` a method,
-``clip`` the bounds, ``date`` the parts. ``clip = "none"`` and ``scale = "none"`` leave a step out that would be found.
+``clip`` the bounds, ``bins`` how many, ``date`` the parts. The value ``"none"`` leaves out a ``clip``, ``scale`` or
+``bins`` that would be found.
 
 ``as_table`` writes every step of the kind, so that a table it wrote leaves nothing to be found.
 """
@@ -33,14 +34,14 @@ from engram.records import Column
 __all__ = ["STEPS", "ColumnPlan", "Step", "parse"]
 
 STEPS: Mapping[str, tuple[str, ...]] = {
-    "number": ("clip", "impute", "scale"),
+    "number": ("clip", "impute", "scale", "bins"),
     "boolean": ("impute", "scale"),
     "category": ("encode", "scale"),
     "text": ("encode", "scale"),
     "date": ("date", "impute", "scale"),
     "image": ("image",),
 }
-_OPTIONAL = {"clip", "scale"}
+_OPTIONAL = {"clip", "scale", "bins"}
 
 
 @dataclass(frozen=True, slots=True)

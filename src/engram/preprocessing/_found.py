@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy import ndarray
 
-from engram.preprocessing import clip, date, encode, image, impute, scale
+from engram.preprocessing import bins, clip, date, encode, image, impute, scale
 from engram.preprocessing._columns import Step
 from engram.preprocessing._moments import columns, mean, standard_deviation
 from engram.records import Column
@@ -22,6 +22,8 @@ _GAPS = 0.01  # share of gaps from which that a value is missing may say somethi
 _SKEW = 3.0  # beyond this a few rows decide mean and standard deviation
 _FAR = 12.0  # standard deviations; a normal column of any size does not get there
 _MANY = 1000  # categories beyond which a column each costs more than it tells
+_ROWS = 500  # from which a bin has rows enough to learn from
+_BINNED = 1024  # features that the bins of all columns may make together
 _OWN = 0.9  # distinct values per row from which a column names rows rather than describes them
 
 
@@ -42,15 +44,23 @@ def useless(column: Column, values: ndarray) -> str:
     return ""
 
 
-def steps(column: Column, values: ndarray) -> tuple[Step, ...]:
-    """The steps for a column, from a sample of its training rows; of pictures the sample is of their shapes."""
+def steps(column: Column, values: ndarray, numbers: int = 1) -> tuple[Step, ...]:
+    """The steps for a column.
+
+    Args:
+        column: as it was found.
+        values: a sample of its training rows; of pictures the sample is of their shapes.
+        numbers: columns of numbers in the table, which share what bins may cost.
+    """
     if column.kind == "image":
         return _image(values)
     present = _present(values)
     if column.kind in {"category", "text"}:
         return _words(len(set(present.tolist())))
     gaps = 1 - len(present) / len(values)
-    return {"number": _number, "boolean": _boolean, "date": _date}[column.kind](present, gaps)
+    if column.kind == "number":
+        return (*_number(present, gaps), *_bins(present, numbers))
+    return {"boolean": _boolean, "date": _date}[column.kind](present, gaps)
 
 
 def _present(values: ndarray) -> ndarray:
@@ -67,6 +77,13 @@ def _number(present: ndarray, gaps: float) -> tuple[Step, ...]:
     if far <= _FAR:
         return steps
     return (Step("clip", clip.Options(), f"a value lies {far:.0f} standard deviations away"), *steps)
+
+
+def _bins(present: ndarray, numbers: int) -> tuple[Step, ...]:
+    count = min(bins.Options().count, _BINNED // max(numbers, 1))
+    if len(present) < _ROWS or count < 4 or len(np.unique(present)) < 3:
+        return ()
+    return (Step("bins", bins.Options(count), f"{numbers} columns of numbers with rows enough for {count}"),)
 
 
 def _scaled(present: ndarray) -> tuple[scale.Options, str]:

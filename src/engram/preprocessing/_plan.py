@@ -43,10 +43,11 @@ def plan(dataset: Dataset, task: Task, overrides: Mapping[str, Any]) -> tuple[Co
         raise DataError(f"{dataset.origin or 'the data'}: no rows to train on; add rows or hold out fewer")
     columns = [column for column in dataset.columns if column.name not in {dataset.target, task.target}]
     values = sample(part, [column for column in columns if column.kind != "ignore"])
-    return tuple(_column_plan(column, values.get(column.name), overrides) for column in columns)
+    numbers = sum(column.kind == "number" for column in columns)
+    return tuple(_column_plan(column, values.get(column.name), overrides, numbers=numbers) for column in columns)
 
 
-def _column_plan(column: Column, values: ndarray | None, overrides: Mapping[str, Any]) -> ColumnPlan:
+def _column_plan(column: Column, values: ndarray | None, overrides: Mapping[str, Any], *, numbers: int) -> ColumnPlan:
     key = _key(column.name, overrides)
     said = overrides[key] if key is not None else {}
     kind = _kind(said, str(key))
@@ -62,7 +63,7 @@ def _column_plan(column: Column, values: ndarray | None, overrides: Mapping[str,
     # Whoever names a column's steps wants it; that it is text is no wish to read it.
     if why and (not stated if column.kind == "text" else not said):
         return ColumnPlan(column.name, "ignore", reason=why)
-    chosen = _chosen(column.kind, {step.name: step for step in steps(column, values)} | stated, str(key))
+    chosen = _chosen(column.kind, {step.name: step for step in steps(column, values, numbers)} | stated, str(key))
     return ColumnPlan(column.name, column.kind, chosen, column.reason)
 
 

@@ -22,11 +22,14 @@ def _batch(call: Call, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var
     return F.batch_norm(x, mean, variance, scale, bias, call.training, new, call.get("epsilon", 1e-5))
 
 
-def _layer(call: Call, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
-    if len([name for name in call.step.outputs if name]) > 1:
-        raise call.refuse("its mean and deviation are asked for")
-    shape = list(x.shape[call.get("axis", -1) :])
-    return F.layer_norm(x, shape, scale.expand(shape), bias, call.get("epsilon", 1e-5))
+def _layer(call: Call, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+    first, epsilon = call.get("axis", -1) % x.ndim, call.get("epsilon", 1e-5)
+    shape = list(x.shape[first:])
+    normal = F.layer_norm(x, shape, scale.expand(shape), None if bias is None else bias.expand(shape), epsilon)
+    if not any(call.step.outputs[1:]):
+        return normal
+    axes = tuple(range(first, x.ndim))
+    return normal, x.mean(axes, keepdim=True), torch.rsqrt(x.var(axes, unbiased=False, keepdim=True) + epsilon)
 
 
 def _instance(call: Call, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:

@@ -1,0 +1,118 @@
+"""Progress bars, one a stage, on standard error.
+
+They are silent where nobody is looking; what a person must know later (the id of a run, rows left out) is said all the
+same, because a job in the background that dies without having said its id cannot be resumed by it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from engram.cli.terminal import notice
+
+if TYPE_CHECKING:
+    from engram.records import Progress, Watch
+
+__all__ = ["watching"]
+
+_HIDDEN = frozenset({"seconds", "lr", "epoch"})
+
+
+@contextmanager
+def watching(*, quiet: bool = False) -> Iterator[Watch]:
+    """Show the progress of what is done inside.
+
+    Args:
+        quiet: show nothing at all.
+    """
+    if quiet:
+        yield _ignore
+        return
+    if not sys.stderr.isatty():
+        yield _lines
+        return
+    bars = _bars()
+    with bars:
+        stages = _Stages(bars)
+        yield stages.see
+        stages.end()
+
+
+def _bars() -> Any:  # noqa: ANN401 - rich is imported only where something is shown
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    return Progress(
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description}", table_column=Column(min_width=13, no_wrap=True)),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[count]}", justify="right", table_column=Column(min_width=11, no_wrap=True)),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("[dim]{task.fields[words]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        console=Console(stderr=True, highlight=False),
+    )
+
+
+@dataclass(slots=True)
+class _Stages:
+    """One bar a stage; a stage ends when the next begins."""
+
+    bars: Any
+    known: dict[str, Any] = field(default_factory=dict)
+    judged: dict[str, float] = field(default_factory=dict)
+
+    def see(self, progress: Progress) -> None:
+        """Move the bar of a stage."""
+        from rich.markup import escape
+
+        if progress.stage == "started":
+            self.bars.console.print(f"[dim]run {escape(progress.note)}")
+        elif progress.stage == "noticed":
+            self.bars.console.print(f"[yellow]•[/] {escape(progress.note)}")
+        else:
+            self._move(progress, escape(progress.note))
+
+    def _move(self, progress: Progress, note: str) -> None:
+        if progress.stage not in self.known:
+            self.end()
+            self.known[progress.stage] = self.bars.add_task(progress.stage, total=None, count="", words="")
+        self.bars.update(
+            self.known[progress.stage],
+            completed=progress.done,
+            total=progress.total or None,
+            count=f"{progress.done:,}/{progress.total:,}" if progress.total > 1 else "",
+            words=note or self._words(progress),
+        )
+
+    def _words(self, progress: Progress) -> str:
+        """The latest numbers; those of the validation rows stay until there are new ones."""
+        self.judged |= {key: value for key, value in progress.numbers.items() if key.startswith("validation.")}
+        shown = {**progress.numbers, **self.judged}
+        epoch = [f"epoch {progress.numbers['epoch']:.0f}"] if "epoch" in progress.numbers else []
+        return "  ".join(epoch + [f"{key} {value:.4g}" for key, value in shown.items() if key not in _HIDDEN])
+
+    def end(self) -> None:
+        """Finish every bar."""
+        for bar in self.known.values():
+            task = self.bars.tasks[self.bars.task_ids.index(bar)]
+            total = task.total or 1
+            count = f"{int(total):,}/{int(total):,}" if total > 1 else ""
+            self.bars.update(bar, completed=total, total=total, count=count)
+
+
+def _lines(progress: Progress) -> None:
+    if progress.stage == "started":
+        typer.echo(f"run {progress.note}", err=True)
+    elif progress.stage == "noticed":
+        notice(progress.note)
+
+
+def _ignore(_progress: Progress) -> None:
+    """Nobody is looking."""

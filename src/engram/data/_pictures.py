@@ -16,9 +16,9 @@ import numpy as np
 from numpy import ndarray
 
 from engram.data._archive import Shelf
-from engram.data._decode import colored, decode
 from engram.data._values import Values
 from engram.errors import DataError
+from engram.runtime._images import colored, decode
 
 __all__ = ["Pictures", "common_shape", "load", "stacked"]
 

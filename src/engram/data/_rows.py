@@ -15,12 +15,12 @@ import numpy as np
 from numpy import ndarray
 
 from engram.data import _digest, _kinds, _layout, _places, _source, _target
-from engram.data._decode import SUFFIXES, colored, decode
 from engram.data._pictures import common_shape, stacked
 from engram.data._table import Table, column_of
 from engram.errors import DataError, ShapeError
 from engram.plugins import nearest
 from engram.records import Dataset, TensorSpec
+from engram.runtime._images import SUFFIXES, colored, decode
 
 __all__ = ["Opened", "open_rows"]
 

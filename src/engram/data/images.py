@@ -18,11 +18,11 @@ from numpy import ndarray
 
 from engram.data import _digest
 from engram.data._archive import Shelf, open_place
-from engram.data._decode import SUFFIXES, colored
 from engram.data._pictures import Pictures, common_shape, load, stacked
 from engram.data._values import Values, as_words
 from engram.errors import DataError, UsageError
 from engram.records import Column, Dataset
+from engram.runtime._images import SUFFIXES, colored
 
 __all__ = ["Options", "open", "recognizes"]
 

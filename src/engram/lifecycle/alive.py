@@ -34,8 +34,10 @@ def held(run: Run, store: Store) -> Iterator[None]:
             raise UsageError(
                 f"run {run.id} is being trained by another process; wait for it, or stop that process first"
             ) from None
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def state(run: Run, store: Store) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from engram.data._rows import open_rows
 from engram.errors import UsageError
+from engram.lifecycle.whole import whole
 from engram.pipelines.parse import parse
 from engram.records import Model, Pipeline, Prediction, Progress, Watch
 from engram.runtime import onnxruntime
@@ -86,8 +87,8 @@ def predict_file(
             watch(Progress("predicting", start, len(rows)))
             yield session.predict({name: values[start : start + _CHUNK] for name, values in rows.columns.items()})
 
-    with _whole(Path(out)) if out is not None else nullcontext(sys.stdout) as file:
-        _write(file, answers(), model)
+    with whole(Path(out), "choose another place with -o") if out is not None else nullcontext(sys.stdout) as file:
+        _write(file, answers())
     return len(rows)
 
 
@@ -113,21 +114,7 @@ def reading(described: Pipeline | None) -> dict[str, Any]:
     return {"names": section.names, "options": section.options, "target": section.target}
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[TextIO]:
-    """A text file that is there whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        part.replace(path)
-    except OSError as wrong:
-        raise UsageError(f"{path} cannot be written ({wrong.strerror}); choose another place with -o") from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write(file: TextIO, answers: Iterator[Prediction], model: Model) -> None:
+def _write(file: TextIO, answers: Iterator[Prediction]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     number = 0
     for answer in answers:

@@ -10,6 +10,8 @@ from engram.errors import DataError, UsageError
 from engram.evaluation.evidence import Evidence
 from engram.evaluation.judge import judge
 from engram.lifecycle.answer import described_by, reading
+from engram.lifecycle.shown import readable
+from engram.lifecycle.whole import write
 from engram.records import Model, Pipeline, Progress, Report, Task, Watch
 from engram.runtime import onnxruntime
 from engram.store.store import Store
@@ -42,12 +44,7 @@ def evaluate(
     report = judged(reference, data, store=store, names=names, watch=watch)
     version = store.version(reference)
     page = out or Path(f"{version.name}-{version.number}.report.html")
-    try:
-        page.write_text(report.page, encoding="utf-8")
-    except OSError as wrong:
-        raise UsageError(
-            f"{page}: the report cannot be written ({wrong.strerror}); give another place with -o"
-        ) from None
+    write(page, report.page, "give another place with -o")
     return report, page
 
 
@@ -77,7 +74,10 @@ def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, 
         title=f"{version.reference} on {Path(data).name}",
         slices={s.name: rows.columns[s.name] for s in model.signature.inputs if s.kind in {"category", "boolean"}},
         findings=rows.notes,
-        take=lambda numbers: {name: values[numbers] for name, values in rows.columns.items()},
+        take=readable(
+            lambda numbers: {name: values[numbers] for name, values in rows.columns.items()},
+            {spec.name for spec in model.signature.inputs if spec.kind == "date"},
+        ),
         facts={"data": f"{data} ({len(rows):,} rows)", "digest": rows.digest, "version": version.digest},
     )
     return judge(

@@ -21,6 +21,7 @@ from engram.graphs.weights import attach
 from engram.lifecycle.conditions import unmet
 from engram.lifecycle.feeds import truth
 from engram.lifecycle.prepare import Prepared, versions
+from engram.lifecycle.shown import readable
 from engram.records import (
     Certificate,
     Model,
@@ -61,7 +62,6 @@ def finish(
     report = _judged(prepared, model, state, watch)
     failed = unmet(prepared.pipeline.keep.conditions, report)
     if failed:
-        store.finish(record.id, "failed")
         raise ConditionNotMet(
             f"{record.name} is not kept: {'; '.join(failed)}; change [keep] if, or what the report suggests: "
             f"{' '.join(report.diagnosis)}"
@@ -76,7 +76,7 @@ def finish(
         lock=prepared.lock,
         certificate=certificate,
         data=prepared.dataset.digest,
-        facts=_facts(prepared, model, state, record),
+        facts=_facts(prepared, model, state, record) | {"metric": report.scores[0].name},
     )
     store.finish(record.id, "kept", version.digest)
     if prepared.pipeline.keep.alias:
@@ -160,7 +160,7 @@ def _judged(prepared: Prepared, model: Model, state: TrainingState, watch: Watch
         history=state.history,
         epochs=pipeline.train.epochs or 0,
         findings=(*dataset.notes, *prepared.findings),
-        take=part.take,
+        take=readable(part.take, {c.name for c in dataset.columns if c.kind == "date"}),
         facts=_shown(prepared, model, state),
     )
     seed = pipeline.train.seed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engram.lifecycle.answer import Answer
+from engram.lifecycle.whole import write
 from engram.settings import Settings
 from engram.store.store import Store
 from engram.store.store import open as _open
@@ -28,5 +29,5 @@ def report_page(reference: str, store: Store) -> Path:
     if not page.exists():
         content = store.report(reference).page
         page.parent.mkdir(exist_ok=True)
-        page.write_text(content, encoding="utf-8")
+        write(page, content, "make the store writable")
     return page

@@ -121,8 +121,8 @@ def _same_data(pipeline: Pipeline, dataset: Dataset) -> None:
     kept = pipeline.lock.get("data")
     if kept and kept != dataset.digest:
         raise DataError(
-            f"{dataset.origin} has changed since {pipeline.name} was locked: its digest is {dataset.digest[:19]}… "
-            f"and the lock file says {str(kept)[:19]}…; bring the old file back, or run {pipeline.name}.toml to start anew"
+            f"{dataset.origin} have changed since {pipeline.name.removesuffix('.lock')} was locked: their digest is {dataset.digest[:19]}… "
+            f"and the lock file says {str(kept)[:19]}…; bring the old data back, or begin anew from the pipeline file"
         )
 
 

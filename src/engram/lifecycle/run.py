@@ -1,20 +1,30 @@
-"""``run`` and ``resume``: from a pipeline file to a kept version, or from the last checkpoint on."""
+"""``run`` and ``resume``: from a pipeline file to a kept version, or from the last checkpoint on.
+
+However training ends, the store says so: kept, stopped with a checkpoint, or failed with its reason. A sentence that
+ends it early says how to go on.
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engram.errors import Interrupted, UsageError
+import torch
+
+from engram.errors import EngramError, Interrupted, StoreError, UsageError
+from engram.lifecycle.alive import held
 from engram.lifecycle.conditions import parse as parse_condition
 from engram.lifecycle.feeds import feeds
 from engram.lifecycle.finish import finish
-from engram.lifecycle.prepare import Prepared, prepare
+from engram.lifecycle.prepare import Prepared, prepare, versions
+from engram.lifecycle.whole import whole
 from engram.pipelines.parse import located, parse, read
 from engram.preprocessing._augment import augment
-from engram.records import Checkpoint, Pipeline, Progress, Run, Version, Watch
+from engram.records import Checkpoint, Pipeline, Progress, Run, TrainingState, Version, Watch
 from engram.records.pipeline import AugmentSection
 from engram.settings import Settings
 from engram.store.references import check_name
@@ -22,6 +32,27 @@ from engram.store.store import Store
 from engram.training.loop import Augment, Calls, Training, standardized
 
 __all__ = ["resume", "run"]
+
+_COMPUTE = ("torch", "numpy", "onnxruntime")  # whose other versions may compute other bits
+
+
+@dataclass(frozen=True, slots=True)
+class _Hands:
+    """What every step of a run needs: the store it writes to, who watches, and whether to stop."""
+
+    store: Store
+    watch: Watch
+    halt: Callable[[], bool]
+
+    def see(self, progress: Progress) -> None:
+        """Tell the watcher, and stop between two stages if that is asked for.
+
+        Raises:
+            Interrupted: ``halt`` said so; inside training the loop itself asks, because it can save first.
+        """
+        self.watch(progress)
+        if progress.stage != "training" and self.halt():
+            raise Interrupted(f"stopped while {progress.stage}")
 
 
 def run(
@@ -43,38 +74,73 @@ def run(
         ConditionNotMet: ``[keep] if`` is not met; nothing is kept.
     """
     described = pipeline if isinstance(pipeline, Pipeline) else read(pipeline)
+    hands = _Hands(store, watch, halt)
     with located(described.text, described.file):
-        for metric, condition in described.keep.conditions.items():
-            parse_condition(metric, condition)
-        check_name(described.keep.name or described.name)
-        prepared = prepare(described, settings, watch)
+        _can_be_kept(described)
+        prepared = _prepared(described, settings, hands)
         record = _begun(described, prepared, store)
-        watch(Progress("started", note=record.id))
-        return _trained(prepared, record, store=store, watch=watch, halt=halt, checkpoint=None)
+        return _trained(prepared, record, hands, checkpoint=None)
 
 
-def resume(
-    run: str, *, store: Store, settings: Settings, watch: Watch, halt: Callable[[], bool]
-) -> Version:  # fmt: skip
+def resume(run: str, *, store: Store, settings: Settings, watch: Watch, halt: Callable[[], bool]) -> Version:
     """Go on with a run from its last checkpoint; its end is, bit for bit, that of a run never interrupted.
 
     Raises:
         VersionNotFound: the store has no such run.
-        UsageError: the run is already kept.
+        UsageError: the run is already kept, is being trained, or was begun with other versions of the libraries.
         DataError: the data have changed since.
     """
     record = store.run(run)
     if record.status == "kept":
         raise UsageError(f"run {run} is finished and kept as {record.version[:19]}…; start another with engram run")
     described = parse(record.lock, name=record.name, folder=record.folder)
+    _same_libraries(record, described)
+    hands = _Hands(store, watch, halt)
     with located(described.text, f"{record.name}.lock.toml"):
-        prepared = prepare(described, settings, watch)
-        checkpoint = store.last(run) if record.step else None
-        return _trained(prepared, record, store=store, watch=watch, halt=halt, checkpoint=checkpoint)
+        prepared = _prepared(described, settings, hands)
+        return _trained(prepared, record, hands, checkpoint=store.last(run) if record.step else None)
+
+
+def _can_be_kept(described: Pipeline) -> None:
+    """What is only needed at the end is looked at before anything is done.
+
+    Raises:
+        UsageError: the name cannot be one, or a condition is none.
+    """
+    for metric, condition in described.keep.conditions.items():
+        parse_condition(metric, condition)
+    for place, name in (("name", described.keep.name or described.name), ("alias", described.keep.alias)):
+        try:
+            if name:
+                check_name(name, place)
+        except UsageError as wrong:
+            said = getattr(described.keep, place)
+            hint = "" if said else '; or say another with name = "…" in [keep]'
+            raise type(wrong)(f"{wrong}{hint}", place=f"keep.{place}") from None
+
+
+def _prepared(described: Pipeline, settings: Settings, hands: _Hands) -> Prepared:
+    try:
+        prepared = prepare(described, settings, hands.see)
+    except Interrupted as stopped:
+        raise Interrupted(f"{described.name}: {stopped}; nothing was begun, so run it anew") from None
+    for sentence in (*prepared.dataset.notes, *prepared.findings):
+        hands.watch(Progress("noticed", note=sentence))
+    return prepared
+
+
+def _same_libraries(record: Run, described: Pipeline) -> None:
+    now, then = versions(), described.lock.get("versions", {})
+    for name in _COMPUTE:
+        if name in then and then[name] != now.get(name):
+            raise UsageError(
+                f"run {record.id} was begun with {name} {then[name]} and here is {now.get(name)}, which may compute "
+                f"other bits; install {name} {then[name]}, or begin anew with engram run"
+            )
 
 
 def _begun(described: Pipeline, prepared: Prepared, store: Store) -> Run:
-    """The run, known to the store, its lock file written beside the pipeline file."""
+    """The run, known to the store, and its lock file beside the pipeline file; either both or none."""
     now = datetime.now(UTC)
     name = prepared.pipeline.keep.name
     record = Run(
@@ -84,51 +150,74 @@ def _begun(described: Pipeline, prepared: Prepared, store: Store) -> Run:
         status="running",
         pipeline=described.text,
         lock=prepared.lock,
-        folder=described.folder,
+        folder=str(Path(described.folder).resolve()),
     )
-    store.begin(record)
-    place = Path(described.folder, f"{described.name}.lock.toml")
-    try:
-        place.write_text(prepared.lock, encoding="utf-8")
-    except OSError as wrong:
-        raise UsageError(
-            f"{place}: the lock file cannot be written ({wrong.strerror}); make the folder writable"
-        ) from None
+    with ExitStack() as stack:
+        if not described.lock:  # a lock file that is run says everything already
+            place = Path(described.folder, f"{described.name}.lock.toml")
+            stack.enter_context(whole(place, "make the folder writable")).write(prepared.lock)
+        store.begin(record)
     return record
 
 
-def _trained(
-    prepared: Prepared,
-    record: Run,
-    *,
-    store: Store,
-    watch: Watch,
-    halt: Callable[[], bool],
-    checkpoint: Checkpoint | None,
-) -> Version:
-    training = _training(prepared, record, store=store, watch=watch, halt=halt)
+def _trained(prepared: Prepared, record: Run, hands: _Hands, *, checkpoint: Checkpoint | None) -> Version:
+    store = hands.store
+    with held(record, store):
+        hands.watch(Progress("started", note=record.id))
+        try:
+            training = _training(prepared, record, hands)
+            state = _to_the_end(training, hands, checkpoint)
+            return finish(prepared, training.network, state, record=record, store=store, watch=hands.see)
+        except (Interrupted, KeyboardInterrupt) as stopped:
+            store.finish(record.id, "stopped")
+            reason = str(stopped) or _at_once(store.run(record.id))
+            raise Interrupted(f"{record.name}: {reason}; go on with: engram resume {record.id}") from None
+        except torch.OutOfMemoryError:
+            _failed(store, record)
+            raise UsageError(
+                f"{record.name} does not fit into the memory of {prepared.pipeline.train.device} with batches of "
+                f"{prepared.pipeline.train.batch} rows; lower batch in [train]",
+                place="train.batch",
+            ) from None
+        except StoreError as refused:
+            _failed(store, record)
+            raise StoreError(f"{refused}; then go on with: engram resume {record.id}") from None
+        except EngramError:
+            _failed(store, record)
+            raise
+
+
+def _at_once(record: Run) -> str:
+    return f"stopped at once; the checkpoint of step {record.step:,} is kept" if record.step else "stopped at once"
+
+
+def _failed(store: Store, record: Run) -> None:
+    with suppress(StoreError):  # which may be the very reason
+        store.finish(record.id, "failed")
+
+
+def _to_the_end(training: Training, hands: _Hands, checkpoint: Checkpoint | None) -> TrainingState:
     if checkpoint is not None:
         training.resume(checkpoint)
-        watch(Progress("training", note=f"going on from step {checkpoint.state.step:,}"))
-    try:
-        state = training.run()
-        return finish(prepared, training.network, state, record=record, store=store, watch=watch)
-    except Interrupted as stopped:
-        store.finish(record.id, "stopped")
-        raise Interrupted(f"{record.name}: {stopped}; go on with: engram resume {record.id}") from None
+        hands.watch(Progress("noticed", note=f"going on from step {checkpoint.state.step:,}"))
+    return training.run()
 
 
-def _training(prepared: Prepared, record: Run, *, store: Store, watch: Watch, halt: Callable[[], bool]) -> Training:
-    fed = feeds(prepared, watch)
+def _training(prepared: Prepared, record: Run, hands: _Hands) -> Training:
+    fed = feeds(prepared, hands.see)
     unit = getattr(prepared.network, "unit", None)
     if unit is not None and prepared.task.kind == "regression":
         scale, offset = standardized(fed["train"].targets)
         unit.scale.fill_(scale)
         unit.offset.fill_(offset)
+
+    def save(made: Checkpoint, best: bool) -> None:
+        hands.store.checkpoint(record.id, made, best=best)
+
     calls = Calls(
-        save=lambda made, best: store.checkpoint(record.id, made, best=best),
-        tell=lambda done, total, numbers: watch(Progress("training", done, total, numbers)),
-        halt=halt,
+        save=save,
+        tell=lambda done, total, numbers: hands.see(Progress("training", done, total, numbers)),
+        halt=hands.halt,
         augment=_augmenting(prepared),
     )
     return Training(prepared.network, fed, task=prepared.task, section=prepared.pipeline.train, calls=calls)

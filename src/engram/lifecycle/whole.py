@@ -7,7 +7,7 @@ stays as it was.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -37,7 +37,8 @@ def whole(path: Path, advice: str) -> Iterator[TextIO]:
             raise
         raise UsageError(f"{path} cannot be written: {(wrong.strerror or str(wrong)).lower()}; {advice}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it was never there, or was renamed
+            part.unlink()
 
 
 def write(path: Path, text: str, advice: str) -> None:

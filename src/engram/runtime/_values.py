@@ -6,7 +6,6 @@ reported, and not to the answering of requests.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from engram.errors import ShapeError
+from engram.errors import DataError, ShapeError
 from engram.records import TensorSpec
 from engram.runtime._dates import parse_date, seconds
 
@@ -23,7 +22,6 @@ __all__ = ["FALSE_WORDS", "TRUE_WORDS", "array"]
 
 TRUE_WORDS = frozenset({"true", "yes", "t", "y"})
 FALSE_WORDS = frozenset({"false", "no", "f", "n"})
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def array(values: Sequence[Any] | ndarray, spec: TensorSpec) -> ndarray:
@@ -148,9 +146,11 @@ def _images(values: Sequence[Any] | ndarray, spec: TensorSpec) -> ndarray:
 def _image(value: Any, spec: TensorSpec) -> ndarray:  # noqa: ANN401 - an array, a picture or the bytes of a file
     channels = spec.shape[-1] if isinstance(spec.shape[-1], int) else 3
     if isinstance(value, (bytes, bytearray, memoryview)):
-        value = _opened(bytes(value))
+        value = _opened(bytes(value), channels)
     if hasattr(value, "convert") and hasattr(value, "getbands"):
-        value = np.asarray(value.convert(_MODES[channels]), dtype=np.uint8)
+        from engram.runtime._images import colored, pixels
+
+        value = colored(pixels(value), channels)
     found = np.asarray(value)
     if found.ndim == 2:
         found = found[..., None]
@@ -162,12 +162,10 @@ def _image(value: Any, spec: TensorSpec) -> ndarray:  # noqa: ANN401 - an array,
     return found
 
 
-def _opened(data: bytes) -> Any:  # noqa: ANN401 - a picture of Pillow, whose types are not ours to name
-    from PIL import Image, UnidentifiedImageError
+def _opened(content: bytes, channels: int) -> ndarray:
+    from engram.runtime._images import colored, decode  # Pillow, which a table does not need
 
     try:
-        picture = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
-        picture.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as refused:
-        raise ValueError(f"these bytes are not a whole PNG or JPEG image ({refused})") from None
-    return picture
+        return colored(decode(content), channels)
+    except DataError as wrong:
+        raise ValueError(f"the image {wrong}") from None

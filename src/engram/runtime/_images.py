@@ -1,5 +1,7 @@
 """From the bytes of an image to its pixels, with nothing allocated before its size is known to be sane.
 
+Training files and served requests come this same way, so that no picture looks different to the network it taught.
+
 Grey stays one channel, everything else becomes red, green and blue; an orientation that a camera wrote beside the
 pixels is applied, so that an image looks to the network as it looks on a screen.
 """
@@ -17,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from engram.errors import DataError
 
-__all__ = ["FORMATS", "MOST_PIXELS", "SUFFIXES", "colored", "decode"]
+__all__ = ["FORMATS", "MOST_PIXELS", "SUFFIXES", "colored", "decode", "pixels"]
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"})
@@ -47,7 +49,7 @@ def decode(content: bytes) -> ndarray:
             image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
         if image.width * image.height > MOST_PIXELS:
             raise DataError(f"has {image.width:,} × {image.height:,} pixels, more than {MOST_PIXELS:,}")
-        return _pixels(image)
+        return pixels(image)
     except _BROKEN as wrong:
         if isinstance(wrong, DataError):
             raise
@@ -55,23 +57,24 @@ def decode(content: bytes) -> ndarray:
         raise DataError("is no PNG, JPEG, GIF, BMP or WebP" if unknown else f"is damaged ({wrong})") from None
 
 
-def colored(pixels: ndarray, channels: int) -> ndarray:
+def colored(image: ndarray, channels: int) -> ndarray:
     """The image (height, width, 1 or 3) with this many channels; color becomes grey by the weights of ITU-R 601."""
-    if pixels.shape[2] == channels:
-        return pixels
+    if image.shape[2] == channels:
+        return image
     if channels == 3:
-        return np.repeat(pixels, 3, axis=2)
-    return np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
+        return np.repeat(image, 3, axis=2)
+    return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
 
 
-def _pixels(image: Image.Image) -> ndarray:
+def pixels(image: Image.Image) -> ndarray:
+    """The pixels of an opened image: uint8 (height, width, channels), channels 1 for grey and 3 for color."""
     if image.format == "JPEG" and "exif" in image.info:
         image = ImageOps.exif_transpose(image)
     if image.mode in {"L", "RGB"}:
-        pixels = np.asarray(image)
+        found = np.asarray(image)
     elif image.mode.startswith("I;16") or image.mode == "I":
         deep = np.asarray(image).astype(np.int64)
-        pixels = (deep >> 8 if deep.max(initial=0) > 255 or image.mode != "I" else deep).clip(0, 255).astype(np.uint8)
+        found = (deep >> 8 if deep.max(initial=0) > 255 or image.mode != "I" else deep).clip(0, 255).astype(np.uint8)
     else:
-        pixels = np.asarray(image.convert("L" if image.mode in _GREY else "RGB"))
-    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+        found = np.asarray(image.convert("L" if image.mode in _GREY else "RGB"))
+    return found if found.ndim == 3 else found[:, :, None]

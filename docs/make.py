@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script
 """Write the reference pages from the code, or with ``--check`` only say whether they are as the code is.
 
 The pages are kept in the repository, so that they can be read without running anything; a test compares them. Pages of

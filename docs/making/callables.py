@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
-import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -13,10 +14,13 @@ from making.markdown import code, prose, table
 
 __all__ = ["described", "function", "record"]
 
+_LONGEST = 100
+
 
 def function(name: str, made: Callable[..., Any], *, level: int = 3) -> str:
     """A function under its own heading: signature, prose, arguments, result and errors."""
-    return f"{'#' * level} {code(f'{name}()')}\n\n```python\n{_signature(name, made)}\n```\n\n{described(parse(made.__doc__))}"
+    heading, said = f"{'#' * level} {code(f'{name}()')}", described(parse(made.__doc__))
+    return f"{heading}\n\n```python\n{_signature(name, made)}\n```\n\n{said}"
 
 
 def record(made: type[Any], *, level: int = 3) -> str:
@@ -45,23 +49,31 @@ def _listed(title: str, items: Mapping[str, str]) -> str:
 
 
 def _signature(name: str, made: Callable[..., Any]) -> str:
-    written = str(inspect.signature(made)).replace("self, ", "").replace("(self)", "()")
-    plain = re.sub(r"<function _?(\w+)[^>]*>", "…", written).replace("'", "")
-    return f"{name}{plain}" if len(name + plain) <= 100 else _broken(name, plain)
+    """As it stands in the source, without ``self``; one argument a line where one line is too long."""
+    written = ast.parse(textwrap.dedent(inspect.getsource(made))).body[0]
+    assert isinstance(written, ast.FunctionDef)
+    written.args.args = [each for each in written.args.args if each.arg != "self"]
+    parts = _arguments(written.args)
+    result = f" -> {ast.unparse(written.returns)}" if written.returns else ""
+    line = f"{name}({', '.join(parts)}){result}"
+    broken = "".join(f"    {part},\n" for part in parts)
+    return (line if len(line) <= _LONGEST else f"{name}(\n{broken}){result}").replace("'", '"')
 
 
-def _broken(name: str, plain: str) -> str:
-    """One argument a line, split at commas that are in no bracket."""
-    inside, _, result = plain[1:].rpartition(")")
-    depth, parts = 0, [""]
-    for character in inside:
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    lines = ",\n".join(f"    {part.strip()}" for part in parts)
-    return f"{name}(\n{lines},\n){result}"
+def _arguments(found: ast.arguments) -> list[str]:
+    """Each argument as it is written; private defaults are nobody's business."""
+    both: list[tuple[ast.arg, ast.expr | None]] = []
+    both += zip(found.args, [None] * (len(found.args) - len(found.defaults)) + list(found.defaults), strict=True)
+    star = [f"*{ast.unparse(found.vararg)}"] if found.vararg else ["*"] if found.kwonlyargs else []
+    named = zip(found.kwonlyargs, found.kw_defaults, strict=True)
+    return [*(_argument(*one) for one in both), *star, *(_argument(*one) for one in named)]
+
+
+def _argument(argument: ast.arg, default: ast.expr | None) -> str:
+    if default is None:
+        return ast.unparse(argument)
+    said = ast.unparse(default)
+    return f"{ast.unparse(argument)} = {'…' if said.startswith('_') else said}"
 
 
 def _type(hint: Any) -> str:  # noqa: ANN401 - any annotation

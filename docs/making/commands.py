@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import typer
+
 from engram.cli.application import application
 from making.markdown import code, fragment, page, table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ def keys(
     *,
     rename: Mapping[str, str] | None = None,
     skip: tuple[str, ...] = (),
-    defaults: Mapping[str, Any] | None = None,
+    types_as: Mapping[str, str] | None = None,
 ) -> str:
     """The table of a record's fields.
 
@@ -36,7 +37,7 @@ def keys(
         record: a dataclass.
         rename: field → key, where a file writes it otherwise.
         skip: fields that are no key.
-        defaults: field → default, where it is another than the record's own.
+        types_as: field → its type in words, where a file may write it otherwise.
     """
     meanings = parse(record.__doc__).items.get("Attributes", {})
     hints = typing.get_type_hints(record)
@@ -44,9 +45,10 @@ def keys(
     for each in fields(record):
         if each.name in skip:
             continue
-        found = (defaults or {}).get(each.name, default(each))
-        row = [code((rename or {}).get(each.name, each.name)), type_words(hints[each.name]), _shown(found)]
-        rows.append([*row, meanings[each.name]] if meanings else row)
+        found = default(each)
+        words = (types_as or {}).get(each.name) or type_words(hints[each.name])
+        row = [code((rename or {}).get(each.name, each.name)), words, _shown(found)]
+        rows.append([*row, _meaning(meanings[each.name])] if meanings else row)
     head = ["key", "type", "default", "meaning"] if meanings else ["key", "type", "default"]
     return table(head, rows)
 
@@ -56,6 +58,12 @@ def default(each: Field[Any]) -> Any:  # noqa: ANN401 - any default
     if each.default is not MISSING:
         return each.default
     return each.default_factory() if each.default_factory is not MISSING else MISSING
+
+
+def _meaning(text: str) -> str:
+    """A meaning for whoever writes TOML, which has no None."""
+    plain = re.sub(r"^``\w+`` in the file: ", "", text)
+    return plain.replace("None means", "left out means").removesuffix(".")
 
 
 def type_words(hint: Any) -> str:  # noqa: ANN401 - any annotation

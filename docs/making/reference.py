@@ -40,7 +40,7 @@ def _errors() -> str:
 
 def _settings() -> str:
     rows = [[code(name), meaning] for name, meaning in settings.VARIABLES.items()]
-    said = prose(inspect.cleandoc(settings.__doc__ or ""))
+    said = prose(inspect.cleandoc(settings.__doc__ or "").partition("\n\n")[2])
     return page("Settings", said, table(["variable", "meaning"], rows), fragment("settings.md"))
 
 

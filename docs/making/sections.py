@@ -42,13 +42,15 @@ def write() -> dict[str, str]:
 
 
 def _plain(name: str, record: type[Any], table_of_keys: str = "") -> str:
-    said = prose(parse(record.__doc__).prose)
+    said = prose(parse(record.__doc__).prose.replace('None and ``""`` mean found', "what is left out is found"))
     blocks = [f"## {name}", said, table_of_keys or keys(record), fragment("pipeline", f"{name}.md")]
     return "\n\n".join(block.strip("\n") for block in blocks if block)
 
 
 def _data() -> str:
-    known = keys(DataSection, rename={"source": "from"}, skip=("options",))
+    known = keys(
+        DataSection, rename={"source": "from"}, skip=("options",), types_as={"source": "text or list of texts"}
+    )
     return f"{_plain('data', DataSection, known)}\n\n{_plug_ins('data', DATA, 'Further keys belong to the source')}"
 
 
@@ -61,7 +63,7 @@ def _columns() -> str:
     mains = [[f"[`{name}`](preprocessing/{name}.md)", code(_main(name))] for name in STEPS_SHELF.names() if _main(name)]
     blocks = ["## columns", f"{prose(meaning[0].upper() + meaning[1:])}", table(["kind", "steps, in order"], rows)]
     blocks += [fragment("pipeline", "columns.md").strip("\n"), table(["step", "a bare value is its"], mains)]
-    return "\n\n".join(blocks)
+    return "\n\n".join(block for block in blocks if block)
 
 
 def _main(name: str) -> str:
@@ -104,4 +106,4 @@ def _keep() -> str:
 
 def _lock() -> str:
     meaning = first_sentence(parse(Pipeline.__doc__).items["Attributes"]["lock"])
-    return f"## lock\n\n{prose(meaning[0].upper() + meaning[1:])}.\n\n{fragment('pipeline', 'lock.md')}".strip()
+    return f"## lock\n\n{prose(meaning)}\n\n{fragment('pipeline', 'lock.md')}".strip()

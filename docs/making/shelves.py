@@ -95,6 +95,13 @@ def _layers(name: str, _module: ModuleType) -> str:
     return "\n\n".join(blocks)
 
 
+_LOOKS_AT = {
+    "labels": "the class answered",
+    "probabilities": "the chance of every class",
+    "values": "the number answered",
+}
+
+
 def _metric(_name: str, module: ModuleType) -> str:
     found = parse(module.score.__doc__)
     best = "higher is better" if module.BEST == "max" else "lower is better"
@@ -103,7 +110,7 @@ def _metric(_name: str, module: ModuleType) -> str:
         ["title", module.TITLE],
         ["value", f"{found.returns} {best.capitalize()}."],
         ["tasks", ", ".join(code(task) for task in module.TASKS)],
-        ["looks at", {"labels": "the class answered", "probabilities": "the chance of every class"}.get(module.NEEDS, "the number answered")],
+        ["looks at", _LOOKS_AT[module.NEEDS]],
         ["source", " ".join(source.split())],
     ]  # fmt: skip
     return table(["", ""], [row for row in facts if row[1]])
@@ -167,7 +174,7 @@ def _prefix(made: ast.AsyncFunctionDef, tree: ast.Module) -> str:
 
 SHELVES = (
     Kind("data", "engram.data", "Data sources", "found from `[data] from`, or named by `kind` in `[data]`", _none),
-    Kind("preprocessing", "engram.preprocessing", "Preprocessing steps", "a key of a column's table in `[columns]`", _step),
+    Kind("preprocessing", "engram.preprocessing", "Preprocessing steps", "a key of a column in `[columns]`", _step),
     Kind("architectures", "engram.architectures", "Architectures", "`kind` in `[model]`", _layers),
     Kind("metrics", "engram.evaluation.metrics", "Metrics", "a name in `[evaluate] metrics` and `[keep] if`", _metric),
     Kind("formats", "engram.formats", "Formats", "found from a file's content, or named by `--to`", _format),

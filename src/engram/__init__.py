@@ -69,10 +69,6 @@ def _ignore(_progress: Progress) -> None:
     """Nobody is watching."""
 
 
-def _never() -> bool:
-    return False
-
-
 def new(
     path: str | Path, data: str, *, target: str = "", columns: Sequence[str] = (), test: str = "", force: bool = False
 ) -> str:
@@ -94,7 +90,7 @@ def new(
 
     return write_new(
         Path(path), data, target=target, names=tuple(columns), test=test, force=force, settings=settings.read()
-    )
+    ).sentence
 
 
 def check(pipeline: str | Path | Pipeline) -> Checked:
@@ -124,13 +120,16 @@ def run(
         errors.UsageError: the file is wrong or does not fit the data.
         errors.DataError: the data cannot be used.
         errors.ConditionNotMet: ``[keep] if`` is not met.
+        errors.Interrupted: Ctrl-C was pressed; a checkpoint is kept and the message says how to go on.
     """
     from engram import settings
     from engram.lifecycle.places import open_store
     from engram.lifecycle.run import run as train
+    from engram.lifecycle.stopping import halting
 
     known = settings.read()
-    return train(pipeline, store=open_store(store, known), settings=known, watch=watch, halt=_never)
+    with halting() as halt:
+        return train(pipeline, store=open_store(store, known), settings=known, watch=watch, halt=halt)
 
 
 def resume(run: str, *, store: str | Path = "", watch: Callable[[Progress], None] = _ignore) -> Version:
@@ -143,9 +142,11 @@ def resume(run: str, *, store: str | Path = "", watch: Callable[[Progress], None
     from engram import settings
     from engram.lifecycle.places import open_store
     from engram.lifecycle.run import resume as go_on
+    from engram.lifecycle.stopping import halting
 
     known = settings.read()
-    return go_on(run, store=open_store(store, known), settings=known, watch=watch, halt=_never)
+    with halting() as halt:
+        return go_on(run, store=open_store(store, known), settings=known, watch=watch, halt=halt)
 
 
 def open(place: str | Path = "") -> Store:  # noqa: A001 - engram.open() reads as it should
@@ -200,8 +201,16 @@ def export(
 
 
 def predict(reference: str, rows: Any, *, store: str | Path = "") -> Prediction:  # noqa: ANN401 - as Model.predict
-    """What a kept version answers for rows of any kind, or for the rows of a file."""
-    return open(store).load(reference).predict(rows)
+    """What a kept version answers for rows of any kind, or for the rows of a file, read as the training data were.
+
+    Raises:
+        errors.VersionNotFound: no such version.
+        errors.ShapeError: a column is missing or a value is of the wrong type.
+        errors.DataError: the file cannot be read.
+    """
+    from engram.lifecycle.answer import predicted
+
+    return predicted(reference, rows, store=open(store))
 
 
 def evaluate(reference: str, data: str | Path, *, columns: Sequence[str] = (), store: str | Path = "") -> Report:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
 import typer
 
 from engram import settings
-from engram.cli import models, pipelines, server, versions
+from engram.cli import installation, models, pipelines, server, versions
 from engram.cli.terminal import complain
 from engram.errors import EngramError
 
@@ -44,31 +45,36 @@ def _options(
     """Keeps what a neural network has learned, and looks after it for its whole life."""
 
 
-for group in (pipelines, versions, models, server):
+for group in (pipelines, versions, models, server, installation):
     for command in group.COMMANDS:
         application.command(name=command.__name__.rstrip("_"))(command)
 
 
-def main() -> NoReturn:
-    """Run the command line of this process and leave with its exit code."""
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and leave with its exit code.
+
+    Args:
+        words: of the command line; None takes those of this process.
+    """
     try:
-        application(standalone_mode=True)
-    except EngramError as refused:
-        _refuse(refused)
-    except KeyboardInterrupt:
-        complain("stopped; nothing half-done was kept")
-    except BrokenPipeError:
-        sys.stderr.close()
-    except OSError as failed:
+        application(None if words is None else list(words), standalone_mode=True)
+    except Exception as refused:  # noqa: BLE001 - the last door: whatever comes through becomes one sentence
         if settings.read().debug:
-            raise
-        complain(
-            f"{failed.filename or 'the system'}: {failed.strerror or failed}; free space or fix permissions, then try again"
-        )
+            traceback.print_exception(refused)
+        complain(_sentence(refused))
     sys.exit(1)
 
 
-def _refuse(refused: EngramError) -> None:
-    if settings.read().debug:
-        traceback.print_exception(refused)
-    complain(str(refused))
+def _sentence(refused: Exception) -> str:
+    if isinstance(refused, EngramError):
+        return str(refused)
+    if isinstance(refused, OSError):
+        reason = (refused.strerror or str(refused)).lower()
+        return f"{refused.filename or 'the system'}: {reason}; free space or fix permissions, then try again"
+    if isinstance(refused, MemoryError):
+        return "there is not enough memory; give fewer rows at once, or a smaller batch in [train]"
+    first = (str(refused).splitlines() or [""])[0]
+    return (
+        f"this is a fault of engram and not yours ({type(refused).__name__}: {first}); the same with ENGRAM_DEBUG=1 "
+        "shows where, please report it"
+    )

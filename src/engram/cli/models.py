@@ -2,37 +2,64 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from engram.cli.terminal import JSON, STORE, say, show_json, table, watching
+from engram.cli.bars import watching
+from engram.cli.terminal import JSON, STORE, names, notice, say, show_json, table
 from engram.cli.versions import REFERENCE
+
+if TYPE_CHECKING:
+    from engram.records import Certificate, Prediction
 
 __all__ = ["COMMANDS"]
 
-DATA = typer.Argument(..., help="The rows: a CSV file, a folder or zip of images.", metavar="DATA")
-COLUMNS = typer.Option("", "--columns", help="Column names with commas between, where the file has no header.")
+DATA = typer.Argument(..., help="The rows: a CSV file, a folder or zip of images, sklearn:NAME.", metavar="DATA")
+COLUMNS = typer.Option(
+    "", "--columns", help="Column names with commas between (default: as in training).", show_default=False
+)
+TO = typer.Option(
+    "", "--to", help="The format: onnx, safetensors, json (default: by the suffix of the file).", show_default=False
+)
 TOLERANCE = typer.Option(1e-5, "--tolerance", help="Largest difference of answers that is allowed.")
 
 
 def predict(
     reference: str = REFERENCE,
     data: str = DATA,
-    out: Path | None = typer.Option(None, "-o", "--out", help="The CSV file to write (default: standard output)."),
+    out: Path | None = typer.Option(
+        None, "-o", "--out", help="The CSV file to write (default: standard output).", show_default=False
+    ),
     columns: str = COLUMNS,
     store: str = STORE,
+    json: bool = JSON,
 ) -> None:
     """Answer every row of a file."""
     from engram import settings
-    from engram.lifecycle.answer import described_by, predict_file
+    from engram.lifecycle.answer import described_by, predict_file, table_writer
     from engram.lifecycle.places import open_store
+    from engram.lifecycle.whole import whole
 
     opened = open_store(store, settings.read())
-    with watching() as watch:
-        described = described_by(opened, reference, _names(columns))
-        rows = predict_file(opened.load(reference), data, out, watch=watch, described=described)
-    if out is not None:
+    model, described = opened.load(reference), described_by(opened, reference, names(columns))
+    answered: list[dict[str, object]] = []
+
+    def gather(first: int, answer: Prediction) -> None:
+        answered.extend({"row": number, **row} for number, row in enumerate(answer.rows(), start=first))
+
+    with watching(quiet=json) as watch:
+        if out is not None:
+            with whole(out, "choose another place with -o") as file:
+                rows = predict_file(model, data, table_writer(file), watch=watch, described=described)
+        else:
+            write = gather if json else table_writer(sys.stdout)
+            rows = predict_file(model, data, write, watch=watch, described=described)
+    if json:
+        show_json({"rows": rows, "out": str(out)} if out is not None else answered)
+    elif out is not None:
         say(f"[green]✓[/] {rows:,} rows answered in {out}")
 
 
@@ -40,31 +67,38 @@ def evaluate(
     reference: str = REFERENCE,
     data: str = DATA,
     columns: str = COLUMNS,
-    out: Path | None = typer.Option(None, "-o", "--out", help="Where the report goes (default: REF.report.html here)."),
+    out: Path | None = typer.Option(
+        None, "-o", "--out", help="Where the report goes (default: NAME-NUMBER.report.html here).", show_default=False
+    ),
     store: str = STORE,
     json: bool = JSON,
 ) -> None:
     """Judge a version on other data, and write the report."""
     from engram import settings
+    from engram.evaluation.report import as_json
     from engram.lifecycle.evaluate import evaluate as judge
     from engram.lifecycle.places import open_store
 
     with watching(quiet=json) as watch:
         opened = open_store(store, settings.read())
-        report, page = judge(reference, data, store=opened, out=out, names=_names(columns), watch=watch)
+        report, page = judge(reference, data, store=opened, out=out, names=names(columns), watch=watch)
     if json:
-        show_json({"rows": report.rows, "scores": {s.name: s.value for s in report.scores}, "report": str(page)})
+        show_json({**as_json(report), "report": str(page)})
         return
     scores = [(s.name, s.value, f"{s.low:.4g} – {s.high:.4g}") for s in report.scores]
     say(f"{report.rows:,} rows of {data}")
     table(("metric", "score", "95 % interval"), scores, right=("score",))
+    for sentence in (*report.findings, *report.diagnosis):
+        notice(sentence)
     say(f"report: {page}")
 
 
 def export(
     reference: str = REFERENCE,
-    to: str = typer.Option("", "--to", help="The format (default: by the suffix of the file)."),
-    out: Path | None = typer.Option(None, "-o", "--out", help="The file to write (default: NAME.FORMAT here)."),
+    to: str = TO,
+    out: Path | None = typer.Option(
+        None, "-o", "--out", help="The file to write (default: NAME.FORMAT here).", show_default=False
+    ),
     tolerance: float = TOLERANCE,
     store: str = STORE,
     json: bool = JSON,
@@ -74,16 +108,13 @@ def export(
     from engram.lifecycle.export import export as write
     from engram.lifecycle.places import open_store
 
-    with watching(quiet=json):
-        path, certificate = write(
-            reference, to=to, path=out, store=open_store(store, settings.read()), tolerance=tolerance
-        )
+    path, certificate = write(reference, to=to, path=out, store=open_store(store, settings.read()), tolerance=tolerance)
     _proved(path, certificate, json=json)
 
 
 def convert(
     path: Path = typer.Argument(..., help="The file to read.", metavar="PATH"),
-    to: str = typer.Option("", "--to", help="The format (default: by the suffix of the file)."),
+    to: str = TO,
     out: Path = typer.Option(..., "-o", "--out", help="The file to write."),
     tolerance: float = TOLERANCE,
     json: bool = JSON,
@@ -91,9 +122,7 @@ def convert(
     """Turn a model file into another format, with proof that it answers the same."""
     from engram.formats._convert import read, write
 
-    with watching(quiet=json):
-        certificate = write(read(path), out, to=to, tolerance=tolerance)
-    _proved(out, certificate, json=json)
+    _proved(out, write(read(path), out, to=to, tolerance=tolerance), json=json)
 
 
 def import_(
@@ -109,8 +138,7 @@ def import_(
     from engram.lifecycle.export import keep_file
     from engram.lifecycle.places import open_store
 
-    with watching(quiet=json):
-        version = keep_file(path, name, store=open_store(store, settings.read()))
+    version = keep_file(path, name, store=open_store(store, settings.read()))
     if json:
         show_json(asdict(version))
         return
@@ -130,28 +158,37 @@ def inspect(
     if json:
         show_json(seen.as_json())
         return
-    say(f"[bold]{seen.name}[/]  {seen.kind}  {seen.parameters:,} parameters  {len(seen.layers)} layers")
-    rows = [(layer.name, layer.operator, str(layer.shape), layer.parameters) for layer in seen.layers]
-    table(("layer", "operator", "output", "parameters"), rows, right=("parameters",))
+    made = f"  made by {seen.kind}" if seen.kind else ""
+    say(f"[bold]{seen.name}[/]{made}  {seen.parameters:,} parameters in {len(seen.layers)} layers")
+    rows = [
+        (layer.name, layer.operator, _shape(layer.shape), seen.size_of(layer), _weights(layer.parameters))
+        for layer in seen.layers
+    ]
+    table(("layer", "operator", "output", "parameters", "weights"), rows, right=("parameters",))
 
 
-def _names(columns: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in columns.split(",") if name.strip())
+def _shape(axes: tuple[object, ...]) -> str:
+    return "×".join(str(axis) for axis in axes)
 
 
-def _proved(path: Path, certificate: object, *, json: bool) -> None:
-    from engram.records import Certificate
+def _weights(shapes: object) -> str:
+    """``weight 256×282, bias 256``: the last part of each name says enough beside the layer's own."""
+    assert isinstance(shapes, dict)
+    return ", ".join(f"{name.rpartition('.')[2]} {_shape(shape) or '1'}" for name, shape in shapes.items())
 
-    assert isinstance(certificate, Certificate)
-    largest = max((d.absolute for d in certificate.differences), default=0.0)
+
+def _proved(path: Path, certificate: Certificate, *, json: bool) -> None:
+    from dataclasses import asdict
+
     if json:
-        from dataclasses import asdict
-
         show_json({**asdict(certificate), "path": str(path)})
         return
+    largest = max((d.absolute for d in certificate.differences), default=0.0)
+    labeled = any(d.output == "probabilities" for d in certificate.differences)
+    agreed = f", same label on {certificate.agreement:.0%}" if labeled else ""
     say(
-        f"[green]✓[/] {path}: answers as the original on {certificate.rows} probe rows, largest difference {largest:.1e} "
-        f"(allowed {certificate.tolerance:.0e}), same label on {certificate.agreement:.0%}"
+        f"[green]✓[/] {path}: answers as the original on {certificate.rows} probe rows, largest difference "
+        f"{largest:.1e} (allowed {certificate.tolerance:.0e}){agreed}"
     )
     say(f"  certificate: {path}.certificate.json")
 

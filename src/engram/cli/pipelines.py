@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from engram.cli.terminal import JSON, STORE, halting, say, show_json, table, watching
+from engram.cli.bars import watching
+from engram.cli.terminal import JSON, STORE, complain, names, notice, say, show_json, table
 
 if TYPE_CHECKING:
     from engram.records import Version
@@ -22,19 +26,30 @@ FILE = typer.Argument(..., help="The pipeline file.", metavar="FILE")
 def new(
     file: Path = typer.Argument(..., help="The pipeline file to write.", metavar="FILE"),
     data: str = typer.Option(..., "--from", help="The data: a CSV file, a folder or zip of images, sklearn:NAME."),
-    target: str = typer.Option("", "--target", help="The column to predict (default: found, and said)."),
-    columns: str = typer.Option(
-        "", "--columns", help="Column names with commas between, where the file has no header."
+    target: str = typer.Option(
+        "", "--target", help="The column to predict (default: found, and said).", show_default=False
     ),
-    test: str = typer.Option("", "--test", help="A file with the official test rows, or the share to hold out."),
+    columns: str = typer.Option(
+        "", "--columns", help="Column names with commas between, where the file has no header.", show_default=False
+    ),
+    test: str = typer.Option(
+        "", "--test", help="A file with the official test rows, or the share to hold out.", show_default=False
+    ),
     force: bool = typer.Option(False, "--force", help="Write over a file that is already there."),
+    json: bool = JSON,
 ) -> None:
     """Write a commented pipeline file for some data."""
     from engram import settings
     from engram.lifecycle.new import new as write
 
-    names = tuple(name.strip() for name in columns.split(",") if name.strip())
-    say(write(file, data, target=target, names=names, test=test, force=force, settings=settings.read()))
+    known = settings.read()
+    made = write(file, data, target=target, names=names(columns), test=test, force=force, settings=known)
+    if json:
+        show_json({**asdict(made), "file": str(file)})
+        return
+    for sentence in made.findings:
+        notice(sentence)
+    say(f"[green]✓[/] {made.sentence}")
     say(f"[dim]next:[/] engram check {file}  [dim]then[/]  engram run {file}")
 
 
@@ -48,15 +63,16 @@ def check(file: Path = FILE, json: bool = JSON) -> None:
     if json:
         show_json(asdict(checked))
         return
-    say(f"[bold]{checked.task.kind}[/] of [bold]{checked.task.target}[/] ({checked.task.reason})")
+    typer.echo(f"{checked.task.kind} of {checked.task.target} ({checked.task.reason})")
     if checked.task.labels:
-        say(f"labels: {', '.join(checked.task.labels[:20])}")
-    say(f"rows: {', '.join(f'{count:,} {name}' for name, count in checked.rows.items())}")
+        more = f" and {len(checked.task.labels) - 20} more" if len(checked.task.labels) > 20 else ""
+        typer.echo(f"labels: {', '.join(checked.task.labels[:20])}{more}")
+    say(f"rows: {', '.join(f'{count:,} {name}' for name, count in checked.rows.items())}\n")
     shown = [(c.name, c.kind, c.missing, c.distinct, checked.steps.get(c.name, c.reason)) for c in checked.columns]
     table(("column", "kind", "missing", "distinct", "what happens to it"), shown, right=("missing", "distinct"))
-    say(f"\n{checked.network}\n{checked.parameters:,} parameters")
+    typer.echo(f"\n{checked.network}\n{checked.parameters:,} parameters")
     for finding in checked.findings:
-        say(f"[yellow]•[/] {finding}")
+        notice(finding)
     say(f"[green]✓[/] {file} is good to run")
 
 
@@ -68,7 +84,7 @@ def run(file: Path = FILE, store: str = STORE, json: bool = JSON) -> None:
 
     known = settings.read()
     opened = open_store(store, known)
-    with watching(quiet=json) as watch, halting() as halt:
+    with watching(quiet=json) as watch, _halting() as halt:
         version = train(file, store=opened, settings=known, watch=watch, halt=halt)
     _kept(version, opened, json=json)
 
@@ -85,20 +101,33 @@ def resume(
 
     known = settings.read()
     opened = open_store(store, known)
-    with watching(quiet=json) as watch, halting() as halt:
+    with watching(quiet=json) as watch, _halting() as halt:
         version = go_on(run, store=opened, settings=known, watch=watch, halt=halt)
     _kept(version, opened, json=json)
+
+
+@contextmanager
+def _halting() -> Iterator[Callable[[], bool]]:
+    from engram.lifecycle.stopping import halting
+
+    def told() -> None:
+        complain("stopping after this step, with a checkpoint; press Ctrl-C again to stop at once")
+
+    with halting(told, (signal.SIGINT, signal.SIGTERM)) as halt:
+        yield halt
 
 
 def _kept(version: Version, opened: Store, *, json: bool) -> None:
     from engram.lifecycle.places import report_page
 
-    page = report_page(version.reference, opened)
+    page, report = report_page(version.reference, opened), opened.report(version.reference)
     if json:
-        show_json({**asdict(version), "report": str(page)})
+        show_json({**asdict(version), "report": str(page), "findings": report.findings, "diagnosis": report.diagnosis})
         return
-    scores = "  ".join(f"{name} [bold]{value:.4g}[/]" for name, value in list(version.metrics.items())[:4])
+    scores = "  ".join(f"{score.name} [bold]{score.value:.4g}[/]" for score in report.scores[:4])
     say(f"[green]✓[/] kept [bold]{version.reference}[/]  {scores}")
+    for sentence in report.diagnosis:
+        notice(sentence)
     say(f"  report: {page}")
     say(f"[dim]next:[/] engram show {version.name}  [dim]·[/]  engram serve {version.name}")
 

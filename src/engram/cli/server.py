@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json as json_module
+import sys
+
 import typer
 
-from engram.cli.terminal import STORE, say
+from engram.cli.terminal import JSON, STORE, say
 
 __all__ = ["COMMANDS"]
 
@@ -14,6 +17,7 @@ def serve(
     host: str = typer.Option("127.0.0.1", "--host", help="The address to listen on."),
     port: int = typer.Option(8080, "--port", help="The port to listen on; 0 picks a free one."),
     store: str = STORE,
+    json: bool = JSON,
 ) -> None:
     """Answer requests over HTTP until stopped."""
     from engram import settings
@@ -21,8 +25,12 @@ def serve(
     from engram.lifecycle.serve import serve as answer
 
     def ready(url: str) -> None:
-        say(f"[green]✓[/] serving {', '.join(references)} at [bold]{url}[/]")
-        say(f"  try it in a browser: {url}/docs   stop with Ctrl-C")
+        if json:
+            typer.echo(json_module.dumps({"url": url, "serving": references}))
+        else:
+            say(f"[green]✓[/] serving {', '.join(references)} at [bold]{url}[/]")
+            say(f"  the API in a browser: {url}/docs   stop with Ctrl-C")
+        sys.stdout.flush()  # whoever started this in the background waits for the line
 
     answer(references, store=open_store(store, settings.read()), host=host, port=port, ready=ready)
 

@@ -7,134 +7,143 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from engram.cli.terminal import JSON, STORE, say, show_json, size, table, when
+from engram.cli.terminal import JSON, STORE, notice, pairs, say, show_json, size, table, when
 
 if TYPE_CHECKING:
+    from engram.lifecycle.alive import Course
+    from engram.records import Version
     from engram.store.store import Store
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "REFERENCE"]
 
 REFERENCE = typer.Argument(
     ..., help="A version: income, income:7, income@prod, income@prod@2026-05-03, sha256:9f….", metavar="REF"
 )
+ALIAS = typer.Argument(..., help="The alias, as NAME@ALIAS.", metavar="NAME@ALIAS")
 
 
 def list_(store: str = STORE, json: bool = JSON) -> None:
-    """List the networks in the store, newest version first."""
+    """List the networks in the store, each with its newest version."""
     opened = _opened(store)
     newest = [opened.versions(name)[0] for name in opened.names()]
     if json:
-        show_json([asdict(version) for version in newest])
+        show_json([{**asdict(v), "aliases": _aliases(opened, v.name)} for v in newest])
         return
     if not newest:
         say("the store is empty; keep a first version with: engram run FILE")
         return
     rows = [
-        (v.name, v.number, when(v.kept), ", ".join(opened.aliases(v.name)), *_metric(v.metrics), size(v.size))
+        (v.name, f":{v.number}", when(v.kept), *v.deciding, size(v.size), ", ".join(_pointing(opened, v.name)))
         for v in newest
     ]
-    table(
-        ("network", "versions", "last kept", "aliases", "metric", "score", "size"),
-        rows,
-        right=("versions", "score", "size"),
-    )
+    heads = ("network", "newest", "kept", "metric", "score", "size", "aliases")
+    table(heads, rows, right=("score", "size"), whole=("network", "newest", "kept", "metric"))
 
 
 def log(
-    name: str = typer.Argument(..., help="The network, or a run.", metavar="NAME"),
+    name: str = typer.Argument("", help="The network, or a run (default: all).", metavar="[NAME]", show_default=False),
     store: str = STORE,
     json: bool = JSON,
 ) -> None:
-    """Show the versions and runs of a network, newest first."""
-    opened = _opened(store)
-    runs = [run for run in opened.runs() if name in {run.name, run.id}]
-    versions = opened.versions(name) if not any(run.id == name for run in runs) else []
+    """Show versions and runs, newest first, and how to go on with a run that was stopped or killed."""
+    from engram.lifecycle.alive import course
+
+    found = course(name, _opened(store))
     if json:
-        show_json({"versions": [asdict(v) for v in versions], "runs": [_run(run) for run in map(asdict, runs)]})
-        return
-    if versions:
-        rows = [
-            (v.reference, when(v.kept), v.digest[7:19], *_metric(v.metrics), v.facts.get("run", "")) for v in versions
-        ]
-        table(("version", "kept", "digest", "metric", "score", "run"), rows, right=("score",))
-    open_runs = [run for run in runs if run.status != "kept" or run.id == name]
-    if open_runs:
-        say()
-        table(
-            ("run", "started", "status", "step"),
-            [(r.id, when(r.started), r.status, r.step) for r in open_runs],
-            right=("step",),
+        show_json(
+            {
+                "versions": [asdict(version) for version in found.versions],
+                "runs": [{k: v for k, v in asdict(run).items() if k not in {"pipeline", "lock"}} for run in found.runs],
+            }
         )
-    if not versions and not runs:
-        opened.versions(opened.version(name).name)
+        return
+    if not found.versions and not found.runs:
+        say("nothing is kept and nothing was begun; begin with: engram run FILE")
+    if found.versions:
+        _versions(found)
+    _runs(found)
+
+
+def _versions(found: Course) -> None:
+    rows = [(v.reference, when(v.kept), *v.deciding, v.digest[:15], v.facts.get("run", "")) for v in found.versions]
+    heads = ("version", "kept", "metric", "score", "digest", "run")
+    table(heads, rows, right=("score",), whole=("version", "kept", "metric", "digest", "run"))
+
+
+def _runs(found: Course) -> None:
+    if not found.unfinished:
+        return
+    if found.versions:
+        say()
+    rows = [(r.id, when(r.started), r.status, r.step) for r in found.unfinished]
+    table(("run", "begun", "status", "step"), rows, right=("step",), whole=("run", "begun"))
+    for run in found.unfinished:
+        if run.status != "running":
+            say(f"[dim]go on with:[/] engram resume {run.id}")
 
 
 def show(reference: str = REFERENCE, store: str = STORE, json: bool = JSON) -> None:
     """Show what a version is and holds."""
+    from engram.lifecycle.places import report_page
+
     opened = _opened(store)
-    version = opened.version(reference)
-    model = opened.load(reference)
+    version, model = opened.version(reference), opened.load(reference)
     if json:
-        show_json({**asdict(version), "signature": model.signature.as_json(), "labels": model.labels})
+        signature = {"signature": model.signature.as_json(), "labels": model.labels}
+        show_json({**asdict(version), **signature, "aliases": _aliases(opened, version.name)})
         return
     say(f"[bold]{version.reference}[/]  {version.digest}")
-    facts = {
-        "kept": when(version.kept),
-        "size": size(version.size),
-        "holds": ", ".join(version.holds),
-        "data": version.data,
-    }
-    facts |= {key: value for key, value in version.facts.items() if not isinstance(value, dict)}
-    table(("", ""), [(key, str(value)) for key, value in facts.items() if value])
+    pairs(_facts(version) | {"aliases": ", ".join(_pointing(opened, version.name)) or "none"})
     say("\n[bold]inputs and outputs[/]")
     sides = (("in", model.signature.inputs), ("out", model.signature.outputs))
-    specs = [(side, s.name, s.kind, s.dtype, str(list(s.shape)), s.unit) for side, specs in sides for s in specs]
-    table(("", "name", "kind", "type", "shape", "unit"), specs)
+    specs = [(side, s.name, s.kind, s.dtype, "×".join(map(str, s.shape)), s.unit) for side, ss in sides for s in ss]
+    table(("", "name", "kind", "type", "shape", "unit"), specs, whole=("name", "kind", "type"))
     if model.labels:
-        say(f"labels: {', '.join(model.labels[:20])}")
-    if version.metrics:
+        more = f" and {len(model.labels) - 20} more" if len(model.labels) > 20 else ""
+        typer.echo(f"labels: {', '.join(model.labels[:20])}{more}")
+    if "report" in version.holds:
         say("\n[bold]scores[/]")
         report = opened.report(reference)
         scores = [(s.name, s.value, f"{s.low:.4g} – {s.high:.4g}") for s in report.scores]
         table(("metric", "score", "95 % interval"), scores, right=("score",))
-        for sentence in report.diagnosis:
-            say(f"[yellow]•[/] {sentence}")
-        from engram.lifecycle.places import report_page
-
+        for sentence in (*report.findings, *report.diagnosis):
+            notice(sentence)
         say(f"\nreport: {report_page(version.reference, opened)}")
 
 
 def alias(
-    name: str = typer.Argument(..., help="The name to move, as NAME@ALIAS.", metavar="NAME@ALIAS"),
+    name: str = ALIAS,
     reference: str = REFERENCE,
-    why: str = typer.Option("", "--why", help="Why; written into the history."),
-    store: str = STORE,
-) -> None:
-    """Let a name point at a version; the history remembers who, when and why."""
-    from engram.errors import UsageError
-
-    network, at, chosen = name.partition("@")
-    if not at or not chosen:
-        raise UsageError(f"{name!r} is no alias; write NAME@ALIAS, such as income@prod")
-    move = _opened(store).alias(network, chosen, reference, why=why)
-    say(f"[green]✓[/] {network}@{chosen} is now {move.target[:19]}… (before: {move.origin[:19] or 'nothing'})")
-
-
-def history(
-    name: str = typer.Argument(..., help="The alias, as NAME@ALIAS.", metavar="NAME@ALIAS"),
+    why: str = typer.Option("", "--why", help="Why; written into the history.", show_default=False),
     store: str = STORE,
     json: bool = JSON,
 ) -> None:
+    """Let a name point at a version; the history remembers who, when and why."""
+    network, chosen = _parted(name)
+    opened = _opened(store)
+    move = opened.alias(network, chosen, reference, why=why)
+    if json:
+        show_json(asdict(move))
+        return
+    numbers = _numbers(opened, network)
+    before = f"was {numbers.get(move.origin, move.origin[:15])}" if move.origin else "is new"
+    say(f"[green]✓[/] {network}@{chosen} is now [bold]{numbers.get(move.target, move.target)}[/] ({before})")
+
+
+def history(name: str = ALIAS, store: str = STORE, json: bool = JSON) -> None:
     """Show every move of an alias, newest first."""
-    network, _, chosen = name.partition("@")
-    moves = _opened(store).history(network, chosen)
+    opened = _opened(store)
+    network, chosen = _parted(name)
+    moves = opened.history(network, chosen)
     if json:
         show_json([asdict(move) for move in moves])
         return
-    table(
-        ("when", "who", "from", "to", "why"),
-        [(when(m.when), m.who, m.origin[7:19], m.target[7:19], m.why) for m in moves],
-    )
+    numbers = _numbers(opened, network)
+    rows = [
+        (when(m.when), m.who, numbers.get(m.origin, m.origin[:15]) or "–", numbers.get(m.target, m.target[:15]), m.why)
+        for m in moves
+    ]
+    table(("when", "who", "from", "to", "why"), rows, whole=("when", "from", "to"))
 
 
 def _opened(store: str) -> Store:
@@ -144,13 +153,43 @@ def _opened(store: str) -> Store:
     return open_store(store, settings.read())
 
 
-def _metric(metrics: object) -> tuple[str, object]:
-    first = next(iter(metrics.items()), ("", "")) if isinstance(metrics, dict) else ("", "")
-    return str(first[0]), first[1]
+def _facts(version: Version) -> dict[str, object]:
+    facts = {
+        "kept": when(version.kept),
+        "size": size(version.size),
+        "holds": ", ".join(version.holds),
+        "data": version.data,
+        "parents": ", ".join(version.parents),
+        **{key: value for key, value in version.facts.items() if not isinstance(value, dict)},
+    }
+    facts |= {key: f"{value:,}" for key, value in facts.items() if isinstance(value, int)}
+    return {key: value for key, value in facts.items() if value not in ("", None)}
 
 
-def _run(run: dict[str, object]) -> dict[str, object]:
-    return {key: value for key, value in run.items() if key not in {"pipeline", "lock"}}
+def _parted(name: str) -> tuple[str, str]:
+    """NAME and ALIAS of NAME@ALIAS."""
+    from engram.errors import UsageError
+
+    network, _, chosen = name.partition("@")
+    if not network or not chosen:
+        raise UsageError(f"{name!r} is no alias; write NAME@ALIAS, such as {network or 'income'}@prod")
+    return network, chosen
+
+
+def _numbers(opened: Store, network: str) -> dict[str, str]:
+    """Digest → ``income:7``."""
+    return {version.digest: version.reference for version in opened.versions(network)}
+
+
+def _aliases(opened: Store, network: str) -> dict[str, str]:
+    """Alias → digest, of one network."""
+    return {name.partition("@")[2]: digest for name, digest in opened.aliases(network).items()}
+
+
+def _pointing(opened: Store, network: str) -> list[str]:
+    """``prod → :7`` for each alias of a network."""
+    numbers = _numbers(opened, network)
+    return [f"{alias} → :{numbers[to].rpartition(':')[2]}" for alias, to in _aliases(opened, network).items()]
 
 
 COMMANDS = (list_, log, show, alias, history)

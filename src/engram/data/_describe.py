@@ -4,25 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
 
 from engram.data import _source
 from engram.data._table import Table
+from engram.data._types import Field
+from engram.data._values import as_dates, as_numbers, clean
 from engram.records import Column, Dataset
 
-__all__ = ["describe", "doubts", "look", "suggest_target"]
+__all__ = ["describe", "doubts", "look", "strangers", "suggest_target"]
 
 _TARGETS = ("target", "label", "class", "y", "outcome", "output", "response")
 
 
 def look(
-    place: str | Sequence[str], *, names: tuple[str, ...] = (), kind: str = "", folders: Sequence[Path] = (Path(),)
+    place: str | Sequence[str],
+    *,
+    names: tuple[str, ...] = (),
+    kind: str = "",
+    folders: Sequence[Path] = (Path(),),
+    options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """The data of one place or several of the same shape, as found: undivided, no target needed.
+
+    Args:
+        place: as in ``[data] from``.
+        names: of the columns, where there is no header.
+        kind: the plug-in; empty means found.
+        folders: where a relative place may start.
+        options: of the plug-in, as in ``[data]``.
 
     Raises:
         DataError: nothing is there, or it cannot be used.
     """
-    return _source.read((place,) if isinstance(place, str) else tuple(place), folders, kind=kind, names=names)
+    return _source.read(
+        (place,) if isinstance(place, str) else tuple(place), folders, kind=kind, names=names, given=options
+    )
 
 
 def describe(place: str | Sequence[str], names: tuple[str, ...] = ()) -> tuple[Column, ...]:
@@ -45,6 +65,23 @@ def doubts(dataset: Dataset) -> Mapping[str, tuple[str, str]]:
     return {
         name: ("ignore" if dataset.column(name).kind == "number" else "category", why) for name, why in faults.items()
     }
+
+
+def strangers(dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
+    """What stands among the numbers or dates of a column that ``look`` doubted: words, or infinite values, sorted."""
+    part = dataset.parts["all"]
+    if not isinstance(part, Table):
+        return {}
+    return {name: _strange(part.fields[name], dataset.column(name).kind) for name in part.faults}
+
+
+def _strange(field: Field, kind: str) -> tuple[str, ...]:
+    series = clean(field.series, field.missing)
+    numbers = as_numbers(series, comma=field.comma)
+    bad = np.isinf(numbers.values.array) if kind == "number" else numbers.bad
+    if kind != "number" and (dates := as_dates(series)).wrong < numbers.wrong:
+        bad = dates.bad
+    return tuple(sorted(series.filter(pl.Series(bad)).unique().to_list()))
 
 
 def suggest_target(columns: Sequence[Column]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf brings no types
+from google.protobuf.message import DecodeError
 from onnx import AttributeProto, defs, helper
 
 from engram.errors import FormatError

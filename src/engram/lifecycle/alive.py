@@ -9,13 +9,48 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engram.errors import UsageError
-from engram.records import Run
+from engram.records import Run, Version
 from engram.store.store import Store
 
-__all__ = ["held", "state"]
+__all__ = ["Course", "course", "held", "state"]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What became of a network.
+
+    Attributes:
+        versions: kept, the newest first.
+        runs: begun, the newest first, each with the status it truly has.
+    """
+
+    versions: tuple[Version, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def unfinished(self) -> tuple[Run, ...]:
+        """The runs that no version came of."""
+        return tuple(run for run in self.runs if run.status != "kept")
+
+
+def course(name: str, store: Store) -> Course:
+    """What became of a network, of one run, or, for an empty name, of all.
+
+    Raises:
+        VersionNotFound: there is neither a version nor a run of this name.
+    """
+    runs = [replace(r, status=state(r, store)) for r in store.runs() if name in {"", r.name, r.id}]
+    if name and any(run.id == name for run in runs):
+        digests = {run.version for run in runs}
+        return Course(tuple(v for v in store.versions() if v.digest in digests), tuple(runs))
+    versions = store.versions(name)
+    if name and not versions and not runs:
+        versions = store.versions(store.version(name).name)
+    return Course(tuple(versions), tuple(runs))
 
 
 @contextmanager

@@ -7,24 +7,21 @@ once and keeps it.
 from __future__ import annotations
 
 import csv
-import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, TextIO
 
-from engram.data._rows import open_rows
+from engram.data._rows import Opened, open_rows
 from engram.errors import UsageError
-from engram.lifecycle.whole import whole
 from engram.pipelines.parse import parse
 from engram.records import Model, Pipeline, Prediction, Progress, Watch
 from engram.runtime import onnxruntime
 from engram.runtime._rows import decode
 from engram.store.store import Store
 
-__all__ = ["Answer", "answering", "described_by", "predict_file", "reading"]
+__all__ = ["Answer", "answering", "described_by", "predict_file", "predicted", "reading", "table_writer"]
 
 _CHUNK = 4096
 
@@ -40,7 +37,7 @@ class Answer:
     def __call__(self, model: Model, rows: Any) -> Prediction:  # noqa: ANN401 - tables of several libraries are welcome
         """See ``Model.predict``."""
         if isinstance(rows, (str, Path)):
-            rows = open_rows(rows, model.signature.inputs).columns
+            return self._session(model).predict(_from_file(model, rows).columns)
         return self._session(model).predict(decode(rows, model.signature.inputs))
 
     def _session(self, model: Model) -> onnxruntime.Session:
@@ -58,38 +55,66 @@ def answering(model: Model, threads: int = 1) -> Model:
     return replace(model, answer=Answer(threads))
 
 
+def predicted(reference: str, rows: Any, *, store: Store) -> Prediction:  # noqa: ANN401 - as ``Model.predict``
+    """What a kept version answers; a file is read as the training data were, with the same names and separator.
+
+    Raises:
+        VersionNotFound: no such version.
+        DataError: the file cannot be read.
+        ShapeError: a column is missing or a value is of the wrong type.
+    """
+    model = store.load(reference)
+    if isinstance(rows, (str, Path)):
+        rows = dict(_from_file(model, rows, described_by(store, reference)).columns)
+    return model.predict(rows)
+
+
 def predict_file(
-    model: Model, data: str | Path, out: str | Path | None, *, watch: Watch, described: Pipeline | None = None
+    model: Model,
+    data: str | Path,
+    write: Callable[[int, Prediction], None],
+    *,
+    watch: Watch,
+    described: Pipeline | None = None,
 ) -> int:
-    """Write what the model answers for every row of a file to a CSV file.
+    """Hand over what the model answers for every row of a file, a few thousand rows at a time.
 
     Args:
         model: with raw columns.
         data: CSV, a folder or zip of images, or whatever the data shelf reads.
-        out: the CSV to write; it is there whole or not at all.
-        watch: told about the rows done.
+        write: called with the number of the first row, from 1, and the answers from there on.
+        watch: told about the rows done, and about rows that were left out.
         described: the pipeline that the model was trained by, which knows how the files are written.
 
     Returns:
-        Rows written.
+        Rows answered.
 
     Raises:
         DataError: the file cannot be read.
         ShapeError: a column that the model needs is missing.
     """
-    if not model.preprocessing:
-        raise UsageError("this model takes tensors and not rows; call model.predict with an array in Python")
-    rows = open_rows(data, model.signature.inputs, **reading(described))
+    rows = _from_file(model, data, described)
+    for sentence in rows.notes:
+        watch(Progress("noticed", note=sentence))
     session = onnxruntime.open(model, threads=2)
-
-    def answers() -> Iterator[Prediction]:
-        for start in range(0, len(rows), _CHUNK):
-            watch(Progress("predicting", start, len(rows)))
-            yield session.predict({name: values[start : start + _CHUNK] for name, values in rows.columns.items()})
-
-    with whole(Path(out), "choose another place with -o") if out is not None else nullcontext(sys.stdout) as file:
-        _write(file, answers())
+    for start in range(0, len(rows), _CHUNK):
+        watch(Progress("predicting", start, len(rows)))
+        columns = {name: values[start : start + _CHUNK] for name, values in rows.columns.items()}
+        write(start + 1, session.predict(columns))
     return len(rows)
+
+
+def table_writer(file: TextIO) -> Callable[[int, Prediction], None]:
+    """Writes answers as CSV: the number of the row, then the label and every chance, or the value."""
+    writer = csv.writer(file, lineterminator="\n")
+
+    def write(first: int, answer: Prediction) -> None:
+        if first == 1:
+            writer.writerow(["row", *_header(answer)])
+        for number, row in enumerate(_lines(answer), start=first):
+            writer.writerow([number, *row])
+
+    return write
 
 
 def described_by(store: Store, reference: str, names: tuple[str, ...] = ()) -> Pipeline | None:
@@ -114,15 +139,10 @@ def reading(described: Pipeline | None) -> dict[str, Any]:
     return {"names": section.names, "options": section.options, "target": section.target}
 
 
-def _write(file: TextIO, answers: Iterator[Prediction]) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    number = 0
-    for answer in answers:
-        if number == 0:
-            writer.writerow(["row", *_header(answer)])
-        for row in _lines(answer):
-            number += 1
-            writer.writerow([number, *row])
+def _from_file(model: Model, data: str | Path, described: Pipeline | None = None) -> Opened:
+    if not model.preprocessing:
+        raise UsageError("this model takes tensors and not rows; call model.predict with an array in Python")
+    return open_rows(data, model.signature.inputs, **reading(described))
 
 
 def _header(answer: Prediction) -> list[str]:

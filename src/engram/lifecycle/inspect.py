@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 
 from engram.formats._convert import read
@@ -33,6 +34,11 @@ class Inspected:
     signature: Signature
     layers: tuple[Layer, ...]
     labels: tuple[str, ...]
+
+    @staticmethod
+    def size_of(layer: Layer) -> int:
+        """Numbers in the weights of a layer."""
+        return sum(prod(shape) for shape in layer.parameters.values())
 
     def as_json(self) -> dict[str, object]:
         """As plain JSON values."""

@@ -29,9 +29,8 @@ from engram.plugins import nearest
 from engram.preprocessing._fit import Preprocessing, fit
 from engram.preprocessing._plan import plan
 from engram.records import Dataset, Pipeline, Progress, Signature, Task, TensorSpec, Watch
-from engram.records.pipeline import TrainSection
 from engram.settings import Settings
-from engram.training.settle import faster_precision, settle
+from engram.training.settle import faster, settle
 
 __all__ = ["Prepared", "network_outputs", "prepare", "versions"]
 
@@ -85,8 +84,8 @@ def prepare(pipeline: Pipeline, settings: Settings, watch: Watch) -> Prepared:
     train, why = settle(pipeline.train, task, rows=rows, pictures=pictures)
     torch.manual_seed(train.seed)
     network, model, because = choose(pipeline.model, signature, rows=rows, folder=pipeline.folder)
-    if not train.precision:
-        train, why = _precision(train, why, network, signature)
+    sizes = tuple(axis for axis in signature.inputs[0].shape[1:] if isinstance(axis, int))
+    train, tried = faster(train, network, (train.batch or 1, *sizes))
     explicit = replace(
         pipeline,
         data=replace(pipeline.data, target=dataset.target),
@@ -95,7 +94,7 @@ def prepare(pipeline: Pipeline, settings: Settings, watch: Watch) -> Prepared:
         train=train,
         keep=replace(pipeline.keep, name=pipeline.keep.name or pipeline.name),
     )
-    reasons = {**why, **because, **{f"columns.{p.name}": p.why for p in preprocessing.plans}}
+    reasons = {**why, **tried, **because, **{f"columns.{p.name}": p.why for p in preprocessing.plans}}
     lock = dump(explicit, reasons, _facts(dataset, task))
     return Prepared(explicit, lock, reasons, dataset, task, findings, preprocessing, signature, network)
 
@@ -120,8 +119,9 @@ def versions() -> dict[str, str]:
 def _same_data(pipeline: Pipeline, dataset: Dataset) -> None:
     kept = pipeline.lock.get("data")
     if kept and kept != dataset.digest:
+        name = pipeline.name.removesuffix(".lock")
         raise DataError(
-            f"{dataset.origin} have changed since {pipeline.name.removesuffix('.lock')} was locked: their digest is {dataset.digest[:19]}… "
+            f"the data ({dataset.origin}) have changed since {name} was locked: their digest is {dataset.digest[:19]}… "
             f"and the lock file says {str(kept)[:19]}…; bring the old data back, or begin anew from the pipeline file"
         )
 
@@ -135,14 +135,6 @@ def _known_metrics(pipeline: Pipeline, task: Task) -> None:
                 raise UnknownName(
                     f"metric {name!r} does not measure a {task.kind} task; {nearest(name, fitting)}", place=place
                 )
-
-
-def _precision(
-    train: TrainSection, why: Mapping[str, str], network: nn.Module, signature: Signature
-) -> tuple[TrainSection, dict[str, str]]:
-    shape = tuple(axis for axis in signature.inputs[0].shape[1:] if isinstance(axis, int))
-    precision, reason = faster_precision(network, (train.batch or 1, *shape), train.device)
-    return replace(train, precision=precision), {**why, "train.precision": reason}
 
 
 def _facts(dataset: Dataset, task: Task) -> dict[str, Any]:

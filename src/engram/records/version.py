@@ -44,6 +44,12 @@ class Version:
         """What a user types for exactly this version."""
         return f"{self.name}:{self.number}"
 
+    @property
+    def deciding(self) -> tuple[str, float | str]:
+        """The metric that decides, and its value; both ``""`` where nothing was measured."""
+        metric = str(self.facts.get("metric") or next(iter(self.metrics), ""))
+        return metric, self.metrics.get(metric, "")
+
     def _repr_html_(self) -> str:
         rows = [
             ("kept", self.kept.isoformat(timespec="seconds")),

@@ -20,14 +20,14 @@ from engram.records import Task
 from engram.records.pipeline import TrainSection
 from engram.training.losses import LOSSES
 
-__all__ = ["faster_precision", "settle"]
+__all__ = ["faster", "settle"]
 
 _LOSS = {"binary": "binary_cross_entropy", "multiclass": "cross_entropy", "regression": "mse"}
 _PRECISIONS = ("float32", "bfloat16")
 
 
 def settle(section: TrainSection, task: Task, *, rows: int, pictures: bool) -> tuple[TrainSection, dict[str, str]]:
-    """The section with everything but the precision decided, and the reasons by place.
+    """The section with everything but threads and precision decided, and the reasons by place.
 
     Args:
         section: as written.
@@ -58,8 +58,6 @@ def settle(section: TrainSection, task: Task, *, rows: int, pictures: bool) -> t
     if not section.device:
         cuda = torch.cuda.is_available()
         found["device"] = ("cuda", "a GPU is there") if cuda else ("cpu", "no GPU is there")
-    if section.threads is None:
-        found["threads"] = (len(os.sched_getaffinity(0)), "processors this process may use")
     if not section.checkpoint:
         found["checkpoint"] = ({"steps": 0, "minutes": 1.0}, "at most a minute is lost")
     settled = replace(section, **{key: value for key, (value, _) in found.items()})  # type: ignore[arg-type]
@@ -67,39 +65,78 @@ def settle(section: TrainSection, task: Task, *, rows: int, pictures: bool) -> t
     return settled, {f"train.{key}": reason for key, (_, reason) in found.items()}
 
 
-def faster_precision(network: nn.Module, shape: tuple[int, ...], device: str) -> tuple[str, str]:
-    """``float32`` or ``bfloat16``, whichever trains faster here, and the reason.
+def faster(section: TrainSection, network: nn.Module, shape: tuple[int, ...]) -> tuple[TrainSection, dict[str, str]]:
+    """The section with threads and precision decided by trying a few steps on this machine, and the reasons.
+
+    Both change the last bits of what is learned, so they are written into the lock file and never found twice. More
+    threads than one must earn their keep: on a shared machine they wait for each other.
 
     Args:
+        section: settled but for threads and precision.
         network: left as it is; a copy is tried.
         shape: of one batch of inputs, (batch, …).
-        device: where it runs.
     """
-    if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
-        return "float32", "the network is small"
-    before = torch.get_rng_state()
-    tried = copy.deepcopy(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    inputs = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
-    seconds = {half: _seconds(tried, inputs, half=half) for half in (False, True)}
-    torch.set_rng_state(before)
-    ratio = seconds[False] / seconds[True]
+    if section.threads is not None and section.precision:
+        return section, {}
+    before, random = torch.get_num_threads(), torch.get_rng_state()
+    trial = _Trial(copy.deepcopy(network), shape, section.device)
+    try:
+        threads, reasons = section.threads, dict[str, str]()
+        if threads is None:
+            threads, reasons["train.threads"] = _threads(trial, len(os.sched_getaffinity(0)))
+        precision = section.precision
+        if not precision:
+            precision, reasons["train.precision"] = _precision(trial, threads)
+    finally:
+        torch.set_num_threads(before)
+        torch.set_rng_state(random)
+    return replace(section, threads=threads, precision=precision), reasons
+
+
+class _Trial:
+    """A copy of the network that takes a few steps on made-up inputs."""
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...], device: str) -> None:
+        self.convolves = any(isinstance(module, nn.Conv2d) for module in network.modules())
+        self._network = network.to(device)
+        self._inputs = torch.randn(shape, device=device)
+        if self.convolves:
+            self._network = self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._inputs = self._inputs.contiguous(memory_format=torch.channels_last)
+
+    def seconds(self, *, threads: int, half: bool = False) -> float:
+        """The fastest of some steps, the first of which warms up."""
+        torch.set_num_threads(threads)
+        best, end = float("inf"), time.perf_counter() + 0.5
+        for step in range(20):
+            start = time.perf_counter()
+            with torch.autocast(self._inputs.device.type, torch.bfloat16, enabled=half):
+                outputs: Tensor = self._network(self._inputs)
+            outputs.float().square().mean().backward()  # type: ignore[no-untyped-call]
+            if self._inputs.is_cuda:
+                torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - start)
+            if step >= 4 and time.perf_counter() > end:
+                break
+        return best
+
+
+def _threads(trial: _Trial, most: int) -> tuple[int, str]:
+    if most == 1:
+        return 1, "this process may use one processor"
+    ratio = trial.seconds(threads=1) / trial.seconds(threads=most)
+    if ratio > 1.25:
+        return most, f"{ratio:.1f} × as fast as one thread on this machine"
+    return 1, f"{most} threads are only {ratio:.2f} × as fast on this machine"
+
+
+def _precision(trial: _Trial, threads: int) -> tuple[str, str]:
+    if not trial.convolves:
+        return "float32", "the network has no convolutions"
+    ratio = trial.seconds(threads=threads) / trial.seconds(threads=threads, half=True)
     if ratio > 1.15:
         return "bfloat16", f"{ratio:.1f} × as fast as float32 on this machine"
     return "float32", f"bfloat16 is only {ratio:.2f} × as fast on this machine"
-
-
-def _seconds(network: nn.Module, inputs: Tensor, *, half: bool) -> float:
-    """The fastest of five steps, the first of which warms up."""
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
-            outputs: Tensor = network(inputs)
-        outputs.float().square().mean().backward()  # type: ignore[no-untyped-call]
-        if inputs.is_cuda:
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def _fits(section: TrainSection, task: Task) -> None:
@@ -127,7 +164,7 @@ def _available(device: str) -> None:
 
 
 def _epochs(rows: int, *, pictures: bool) -> int:
-    most, seen = (60, 600_000) if pictures else (100, 240_000)
+    most, seen = (60, 900_000) if pictures else (100, 240_000)
     return max(10, min(most, round(seen / max(rows, 1))))
 
 

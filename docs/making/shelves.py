@@ -107,7 +107,7 @@ def _metric(_name: str, module: ModuleType) -> str:
     best = "higher is better" if module.BEST == "max" else "lower is better"
     source = found.prose.partition("Source: ")[2]
     facts = [
-        ["title", module.TITLE],
+        ["title", getattr(module, "TITLE", "")],
         ["value", f"{found.returns} {best.capitalize()}."],
         ["tasks", ", ".join(code(task) for task in module.TASKS)],
         ["looks at", _LOOKS_AT[module.NEEDS]],

@@ -6,11 +6,14 @@ the same data, the same preprocessing and the same first weights as the one it c
 
 from __future__ import annotations
 
+import copy
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+import numpy as np
 
 from engram.errors import DataError, MissingLibrary, UnknownName
 
@@ -23,6 +26,7 @@ except ModuleNotFoundError as missing:
 from engram.architectures._choose import choose
 from engram.data._check import check
 from engram.data._load import load
+from engram.data._target import encode
 from engram.evaluation.metrics import SHELF as METRICS
 from engram.pipelines.lock import dump
 from engram.plugins import nearest
@@ -30,6 +34,8 @@ from engram.preprocessing._fit import Preprocessing, fit
 from engram.preprocessing._plan import plan
 from engram.records import Dataset, Pipeline, Progress, Signature, Task, TensorSpec, Watch
 from engram.settings import Settings
+from engram.training.feed import Feed, MemoryFeed
+from engram.training.loop import Calls, Training
 from engram.training.settle import faster, settle
 
 __all__ = ["Prepared", "network_outputs", "prepare", "versions"]
@@ -135,6 +141,20 @@ def _known_metrics(pipeline: Pipeline, task: Task) -> None:
                 raise UnknownName(
                     f"metric {name!r} does not measure a {task.kind} task; {nearest(name, fitting)}", place=place
                 )
+
+
+def _can_train(network: nn.Module, dataset: Dataset, task: Task, train: TrainSection) -> None:
+    """Set training up as a run would, on a copy and without inputs, so that a wrong option is found before a run begins.
+
+    Raises:
+        UsageError: an option of ``[train]`` is wrong or does not fit the data; with its place.
+    """
+    feeds: dict[str, Feed] = {
+        name: MemoryFeed(np.empty((len(part), 0), np.float32), encode(task, part.column(task.target)), train.device)
+        for name, part in dataset.parts.items()
+        if name in {"train", "validation"} and len(part)
+    }
+    Training(copy.deepcopy(network), feeds, task=task, section=train, calls=Calls())
 
 
 def _facts(dataset: Dataset, task: Task) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engram.architectures._parts import Unit
 from engram.errors import DataError, Interrupted, UsageError
 from engram.plugins import options
 from engram.records import Checkpoint, Task, TrainingState
@@ -27,6 +28,7 @@ from engram.training.feed import Feed, order
 from engram.training.losses import Loss, loss_for, weights_for
 from engram.training.optimizers import optimizer_for, rate_for
 from engram.training.stopping import Watch, rule_for
+from engram.training.tally import Tally, watched
 
 __all__ = ["Calls", "Training", "standardized"]
 
@@ -60,13 +62,9 @@ class Often:
 
 @dataclass(slots=True)
 class _Place:
-    """Where a run stands: the numbers that change with every step.
+    """Where a run stands: what changes with every step; ``tally`` is that of the unfinished epoch."""
 
-    ``sums`` are those of the unfinished epoch, float64 (3,) on the device, so that no step waits for the device:
-    loss × rows, right answers (or squared error), rows.
-    """
-
-    sums: Tensor
+    tally: Tally
     epoch: int = 0
     step: int = 0
     position: int = 0
@@ -108,16 +106,18 @@ class Training:
         self._optimizer = optimizer_for(section.optimizer, self.network)
         self._rates = [group["lr"] for group in self._optimizer.param_groups]
         self._rate = rate_for(section.schedule, steps=self._steps, epoch=self._batches)
-        self._rule = rule_for(self._stop_written(), self._watched())
+        parts = tuple(part for part in ("validation", "train") if part in feeds)
+        self._rule = rule_for(self._stop_written(), watched(task, parts))
         self._often: Often = options(Often, section.checkpoint, "train.checkpoint")
         self._loss = self._loss_function()
         self._average = Average(self.network, section.ema) if section.ema else None
-        self._place = _Place(sums=self._zeros())
         unit = getattr(self.network, "unit", None)
         self._core: nn.Module = self.network
-        if task.kind == "regression" and isinstance(self.network, nn.Sequential) and unit is not None:
+        self._unit = (1.0, 0.0)
+        if isinstance(unit, Unit) and isinstance(self.network, nn.Sequential):
             self._core = self.network[:-1]
-        self._scale, self._offset = (float(unit.scale), float(unit.offset)) if unit is not None else (1.0, 0.0)
+            self._unit = (float(unit.scale), float(unit.offset))
+        self._place = _Place(self._tally())
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from this checkpoint instead of from the start."""
@@ -127,15 +127,14 @@ class Training:
         states.restore_random(kept.random)
         if self._average is not None:
             self._average.restore({k: torch.from_numpy(v.copy()) for k, v in kept.average.items()})
-        sums = torch.tensor([float(kept.progress[key]) for key in ("loss", "right", "rows")], dtype=torch.float64)
         self._place = _Place(
+            self._tally(kept.progress),
             epoch=kept.epoch,
             step=kept.step,
             position=kept.position,
             watch=Watch(float(kept.stopping["best"]), int(kept.stopping["epoch"]), int(kept.stopping["waited"])),
             history=list(kept.history),
             best=dict(kept.best),
-            sums=sums.to(self._device),
         )
 
     def run(self) -> TrainingState:
@@ -159,7 +158,6 @@ class Training:
     def checkpoint(self) -> Checkpoint:
         """A copy of everything at this moment."""
         place = self._place
-        loss, right, rows = place.sums.tolist()
         return Checkpoint(
             states.arrays(self.network.state_dict()),
             TrainingState(
@@ -172,7 +170,7 @@ class Training:
                 average=states.arrays(self._average.shadow) if self._average else {},
                 random=states.random_state(),
                 stopping={"best": place.watch.best, "epoch": place.watch.epoch, "waited": place.watch.waited},
-                progress={"loss": loss, "right": right, "rows": rows},
+                progress=place.tally.sums,
                 history=tuple(place.history),
                 best=dict(place.best),
             ),
@@ -234,7 +232,7 @@ class Training:
         if self._average is not None:
             self._average.follow(place.step + 1)
         with torch.no_grad():
-            self._count(loss, outputs, targets, place.sums)
+            place.tally.count(loss, outputs, targets)
 
     def answers(self, inputs: Tensor) -> Tensor:
         """The network's raw outputs, in float32, a regression's in standardized units."""
@@ -246,7 +244,7 @@ class Training:
 
     def _finish_epoch(self, seconds: float, total: float) -> None:
         place = self._place
-        numbers = self._summary("train", place.sums)
+        numbers = place.tally.summary("train")
         if not math.isfinite(numbers["train.loss"]):
             raise DataError(
                 f"the training loss is {numbers['train.loss']} in epoch {place.epoch + 1}; lower the learning rate "
@@ -264,7 +262,7 @@ class Training:
         rate = self._optimizer.param_groups[0]["lr"]
         place.epoch, place.position = place.epoch + 1, 0
         place.history.append({"epoch": place.epoch, **numbers, "lr": rate, "seconds": round(seconds, 3)})
-        place.sums = self._zeros()
+        place.tally = self._tally()
         self._calls.tell(place.step, self._steps, {"epoch": place.epoch, **numbers, "seconds": total})
         self._calls.save(self.checkpoint(), better)
         if self._calls.halt() and not self._finished():
@@ -272,42 +270,23 @@ class Training:
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
-        feed, sums = self._feeds["validation"], self._zeros()
+        feed, tally = self._feeds["validation"], self._tally()
         self.network.eval()
         for rows in torch.split(torch.arange(len(feed), device=self._device), max(self._section.batch or 1, 512)):
             inputs, targets = feed.batch(rows)
             outputs = self.answers(inputs)
-            self._count(self._loss(outputs, self._wanted(targets)), outputs, targets, sums)
+            tally.count(self._loss(outputs, self._wanted(targets)), outputs, targets)
         self.network.train()
-        return self._summary("validation", sums)
+        return tally.summary("validation")
 
-    def _summary(self, part: str, sums: Tensor) -> dict[str, float]:
-        loss, right, rows = sums.tolist()
-        if self._task.classifies:
-            return {f"{part}.loss": loss / rows, f"{part}.accuracy": right / rows}
-        return {f"{part}.loss": loss / rows, f"{part}.rmse": math.sqrt(right / rows)}
-
-    def _count(self, loss: Tensor, outputs: Tensor, targets: Tensor, sums: Tensor) -> None:
-        """Add a batch to the sums, in place."""
-        sums[0].add_(loss.detach(), alpha=len(targets))
-        sums[1].add_(self._right(outputs.detach(), targets))
-        sums[2].add_(len(targets))
-
-    def _zeros(self) -> Tensor:
-        return torch.zeros(3, dtype=torch.float64, device=self._device)
-
-    def _right(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Right answers in the batch, or for a regression the squared error in the target's own unit."""
-        if self._task.kind == "multiclass":
-            return (outputs.argmax(1) == targets).sum()
-        if self._task.kind == "binary":
-            return ((outputs[:, 0] > 0) == (targets == 1)).sum()
-        return ((outputs[:, 0] * self._scale + self._offset - targets) ** 2).sum()
+    def _tally(self, sums: Mapping[str, float] | None = None) -> Tally:
+        return Tally(self._task, self._unit, self._device, sums)
 
     def _wanted(self, targets: Tensor) -> Tensor:
         """The targets as the loss takes them."""
         if self._task.kind == "regression":
-            return ((targets - self._offset) / self._scale).float().unsqueeze(1)
+            scale, offset = self._unit
+            return ((targets - offset) / scale).float().unsqueeze(1)
         if self._task.kind == "binary":
             return targets.float().unsqueeze(1)
         if self._mixes:
@@ -327,16 +306,11 @@ class Training:
         return self._section.l1 * l1 + self._section.l2 * l2
 
     def _latest(self) -> dict[str, float]:
-        rows = self._place.sums[2]
-        return {"epoch": self._place.epoch + 1, **(self._summary("train", self._place.sums) if rows else {})}
+        return {"epoch": self._place.epoch + 1, **self._place.tally.summary("train")}
 
     def _due(self, step: int, seconds: float) -> bool:
         steps, minutes = self._often.steps, self._often.minutes
         return bool((steps and step % steps == 0) or (minutes and seconds > 60 * minutes))
-
-    def _watched(self) -> tuple[str, ...]:
-        parts = ("validation", "train") if "validation" in self._feeds else ("train",)
-        return tuple(f"{part}.{n}" for part in parts for n in ("loss", "accuracy" if self._task.classifies else "rmse"))
 
     def _stop_written(self) -> Mapping[str, Any]:
         """The rule; without validation rows the training loss is watched instead of a loss that is not there."""

@@ -1,0 +1,24 @@
+"""What the page on safety says of the source itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "engram"
+MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+CALLS = {"torch.load", "torch.jit.load", "torch.export.load", "joblib.load", "eval", "exec", "compile", "__import__"}
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_nothing_in_the_source_can_run_what_a_file_says(path):
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [name.name for name in node.names if name.name.partition(".")[0] in MODULES]
+        elif isinstance(node, ast.ImportFrom):
+            found += [node.module] if (node.module or "").partition(".")[0] in MODULES else []
+        elif isinstance(node, ast.Call):
+            found += [name] if (name := ast.unparse(node.func)) in CALLS else []
+            found += ["allow_pickle"] if any(word.arg == "allow_pickle" for word in node.keywords) else []
+    assert not found

@@ -1,7 +1,7 @@
 """The main path on real data, each step as the command a user would type.
 
 Run by ``make demo``. It trains on the handwritten digits that scikit-learn ships, keeps the network, exports it with
-proof, serves it, asks the server about digits it has never seen, and ends by itself.
+proof, serves it, asks the server about some pictures over HTTP, and ends by itself.
 """
 
 import base64

@@ -6,6 +6,7 @@ The user's file is run here and nowhere else, because a run was asked for; openi
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,27 @@ def choose(
         raise type(unknown)(str(unknown), place="model.kind") from None
     given = options(plugin.Options, section.options, "model")
     settled, why = plugin.found(given, signature, rows)
+    _in_range(asdict(settled))
     network: nn.Module = plugin.build(settled, signature)
     explicit = {key: value for key, value in asdict(settled).items() if value is not None}
     return network, ModelSection(kind, explicit), {**reasons, **{f"model.{key}": reason for key, reason in why.items()}}
+
+
+def _in_range(options: Mapping[str, Any]) -> None:
+    """What holds for the sizes and shares of every architecture.
+
+    Raises:
+        UsageError: a size below 1, or a share of dropped values that is none.
+    """
+    for key, value in options.items():
+        sizes = [size for size in (value if isinstance(value, tuple) else (value,)) if isinstance(size, int)]
+        if any(size < 1 for size in sizes if not isinstance(size, bool)):
+            shown = list(value) if isinstance(value, tuple) else value
+            raise UsageError(f"[model] {key} = {shown} is refused: it must be at least 1", place=f"model.{key}")
+        if key == "dropout" and not 0 <= (value or 0) < 1:
+            raise UsageError(
+                f"[model] dropout = {value:g} is refused: it is a share from 0 to below 1", place="model.dropout"
+            )
 
 
 def _own(section: ModelSection, signature: Signature, folder: str) -> nn.Module:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from engram.cli.bars import watching
 from engram.cli.terminal import JSON, STORE, notice, pairs, say, show_json, size, table, when
 
 if TYPE_CHECKING:
@@ -146,6 +147,23 @@ def history(name: str = ALIAS, store: str = STORE, json: bool = JSON) -> None:
     table(("when", "who", "from", "to", "why"), rows, whole=("when", "from", "to"))
 
 
+def verify(store: str = STORE, json: bool = JSON) -> None:
+    """Hash every blob again, and name what is damaged and what that hurts."""
+    from engram.errors import StoreError
+    from engram.records import Progress
+
+    with watching(quiet=json) as watch:
+        damaged = _opened(store).verify(lambda done, total: watch(Progress("hashing", done, total)))
+    if json:
+        show_json([asdict(damage) for damage in damaged])
+    for damage in damaged if not json else ():
+        say(f"[red]✗[/] {damage.digest}: {damage.fault}; hurts {', '.join(damage.hurts)}")
+    if damaged:
+        raise StoreError(f"{len(damaged)} blobs are damaged; bring them back from a copy of the store")
+    if not json:
+        say("[green]✓[/] every blob is what its digest says")
+
+
 def _opened(store: str) -> Store:
     from engram import settings
     from engram.lifecycle.places import open_store
@@ -192,4 +210,4 @@ def _pointing(opened: Store, network: str) -> list[str]:
     return [f"{alias} → :{numbers[to].rpartition(':')[2]}" for alias, to in _aliases(opened, network).items()]
 
 
-COMMANDS = (list_, log, show, alias, history)
+COMMANDS = (list_, log, show, alias, history, verify)

@@ -33,6 +33,7 @@ from engram.plugins import nearest
 from engram.preprocessing._fit import Preprocessing, fit
 from engram.preprocessing._plan import plan
 from engram.records import Dataset, Pipeline, Progress, Signature, Task, TensorSpec, Watch
+from engram.records.pipeline import TrainSection
 from engram.settings import Settings
 from engram.training.feed import Feed, MemoryFeed
 from engram.training.loop import Calls, Training
@@ -92,6 +93,7 @@ def prepare(pipeline: Pipeline, settings: Settings, watch: Watch) -> Prepared:
     network, model, because = choose(pipeline.model, signature, rows=rows, folder=pipeline.folder)
     sizes = tuple(axis for axis in signature.inputs[0].shape[1:] if isinstance(axis, int))
     train, tried = faster(train, network, (train.batch or 1, *sizes))
+    _can_train(network, dataset, task, train)
     explicit = replace(
         pipeline,
         data=replace(pipeline.data, target=dataset.target),
@@ -144,7 +146,7 @@ def _known_metrics(pipeline: Pipeline, task: Task) -> None:
 
 
 def _can_train(network: nn.Module, dataset: Dataset, task: Task, train: TrainSection) -> None:
-    """Set training up as a run would, on a copy and without inputs, so that a wrong option is found before a run begins.
+    """Set training up as a run would, on a copy and without inputs, to find a wrong option before a run begins.
 
     Raises:
         UsageError: an option of ``[train]`` is wrong or does not fit the data; with its place.

@@ -169,6 +169,11 @@ def _keep(section: Mapping[str, Any]) -> KeepSection:
             raise UnknownName(
                 f"[keep] has no key {key!r}; {nearest(key, ('name', 'alias', 'if'))}", place=f"keep.{key}"
             )
+    conditions = section.get("if", {})
+    if not isinstance(conditions, dict) or not all(isinstance(value, str) for value in conditions.values()):
+        raise UsageError(
+            f'[keep] if = {conditions!r} is refused: write {{ accuracy = ">= 0.85" }}, a table of texts', place="keep.if"
+        )
     keep = options(_Keep, {("conditions" if k == "if" else k): v for k, v in section.items()}, "keep")
     return KeepSection(keep.name, keep.alias, keep.conditions)
 

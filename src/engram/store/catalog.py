@@ -136,7 +136,7 @@ def _advice(reason: str) -> str:
     if "readonly" in reason or "unable to open" in reason:
         return "ask for the right to write there, or choose another store with --store"
     if "malformed" in reason or "not a database" in reason:
-        return "so run engram verify --rebuild"
+        return "so bring back a copy of it; the blobs and manifests beside it are whole"
     return "so try again"
 
 

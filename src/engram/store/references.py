@@ -124,7 +124,7 @@ def _by_alias(connection: Connection, of_name: Select[Any], wanted: Reference, t
         return _nothing(connection, wanted)
     row = connection.execute(of_name.where(tables.versions.c.digest == target)).first()
     if row is None:
-        raise VersionNotFound(f"{text} names {target}, which is not in the catalog; run engram verify --rebuild")
+        raise VersionNotFound(f"{text} names {target}, which is not in the catalog; bring back a copy of the catalog")
     return row
 
 

@@ -18,11 +18,12 @@ from sqlalchemy import Connection
 
 from engram.errors import StoreError, UsageError, VersionNotFound
 from engram.records import Certificate, Checkpoint, Model, Move, Prediction, Report, Run, TrainingState, Version
-from engram.store import contents, history, manifests, places, references, runs, versions, writing
+from engram.store import contents, history, manifests, places, references, runs, verify, versions, writing
 from engram.store.catalog import Catalog
 from engram.store.files import Files
 from engram.store.objects import Content
 from engram.store.runs import Saved
+from engram.store.verify import Damage
 from engram.store.versions import Kept
 
 __all__ = ["Store", "now", "open"]
@@ -276,6 +277,15 @@ class Store:
         self._there()
         with self._catalog.writing() as connection:
             return runs.finish(connection, identity, status, version)
+
+    def verify(self, tell: Callable[[int, int], None] = lambda _done, _total: None) -> list[Damage]:
+        """Hash everything that a version or a checkpoint needs, and name what is damaged and what that hurts.
+
+        Args:
+            tell: called with the blobs hashed so far and in all.
+        """
+        with self._reading() as connection:
+            return verify.verify(self._place, connection, tell)
 
     def _now(self) -> datetime:
         return self._clock().astimezone(UTC)

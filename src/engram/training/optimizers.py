@@ -92,7 +92,11 @@ def optimizer_for(written: Mapping[str, Any], network: nn.Module) -> torch.optim
         {"params": [p for p in learned if p.ndim > 1]},
         {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return made([group for group in groups if group["params"]], **values, **how)
+    try:
+        return made([group for group in groups if group["params"]], **values, **how)
+    except ValueError as wrong:
+        reason = str(wrong)[:1].lower() + str(wrong)[1:]
+        raise UsageError(f"[train] optimizer {name} refuses: {reason}; correct it", place=_PLACE) from None
 
 
 @dataclass(frozen=True, slots=True)

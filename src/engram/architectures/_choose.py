@@ -52,9 +52,16 @@ def choose(
     given = options(plugin.Options, section.options, "model")
     settled, why = plugin.found(given, signature, rows)
     _in_range(asdict(settled))
-    network: nn.Module = plugin.build(settled, signature)
+    try:
+        network: nn.Module = plugin.build(settled, signature)
+    except RuntimeError as wrong:  # torch has no memory for it
+        raise UsageError(f"[model] {kind} cannot be built: {_first(wrong)}; make it smaller", place="model") from None
     explicit = {key: value for key, value in asdict(settled).items() if value is not None}
     return network, ModelSection(kind, explicit), {**reasons, **{f"model.{key}": reason for key, reason in why.items()}}
+
+
+def _first(wrong: RuntimeError) -> str:
+    return str(wrong).partition("\n")[0].rpartition("DefaultCPUAllocator: ")[2].rstrip(".")
 
 
 def _in_range(options: Mapping[str, Any]) -> None:

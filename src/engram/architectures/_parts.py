@@ -1,4 +1,4 @@
-"""What several architectures are put together from."""
+"""What several architectures are put together from, so that none of them imports another."""
 
 from __future__ import annotations
 

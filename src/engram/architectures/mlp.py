@@ -1,4 +1,4 @@
-"""Fully connected layers, for tables."""
+"""Fully connected layers, for tables. Images are flattened first, which forgets what lies beside what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands about this installation: doctor."""
+"""Commands about this installation rather than any network: doctor."""
 
 from __future__ import annotations
 

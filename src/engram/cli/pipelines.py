@@ -1,4 +1,4 @@
-"""Commands about pipeline files: new, check, run, resume."""
+"""Commands that begin at a pipeline file: new, check, run, resume."""
 
 from __future__ import annotations
 

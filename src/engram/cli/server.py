@@ -1,4 +1,4 @@
-"""Commands that serve: serve."""
+"""Commands that go on until they are stopped: serve."""
 
 from __future__ import annotations
 

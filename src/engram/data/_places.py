@@ -58,6 +58,9 @@ def _is_there(path: Path) -> bool:
 
 def _hint(place: str, folders: tuple[Path, ...]) -> str:
     parents = {(folder / place).parent for folder in folders}
-    names = [p.name for parent in parents if parent.is_dir() for p in parent.iterdir() if not p.name.startswith(".")]
+    found = [path for parent in parents if parent.is_dir() for path in parent.iterdir()]
+    names = [path.name for path in found if not path.name.startswith(".") and path.suffix != ".toml"]
     close = nearest(Path(place).name, names)
-    return close if close.startswith("did you mean") else "check the path, or set ENGRAM_DATA to the folder that has it"
+    if close.startswith("did you mean"):
+        return close
+    return "check the path, or set the variable ENGRAM_DATA to the folder that has it"

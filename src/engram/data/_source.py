@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from engram.data import SHELF, _places
-from engram.errors import DataError
+from engram.errors import DataError, UnknownName
 from engram.plugins import options
 from engram.records import Dataset
 
@@ -23,7 +23,10 @@ def plug_in(places: Sequence[str], kind: str = "") -> ModuleType:
         DataError: none recognizes the place.
     """
     if kind:
-        return SHELF.take(kind)
+        try:
+            return SHELF.take(kind)
+        except UnknownName as unknown:
+            raise UnknownName(str(unknown), place="data.kind") from None
     for name in SHELF.names():
         module = SHELF.take(name)
         if module.recognizes(places[0]):

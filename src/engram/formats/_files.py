@@ -113,10 +113,20 @@ def place(made: Iterable[Path], folder: Path) -> None:
     """
     files = list(made)
     for file in files:
+        file.chmod(_usual_mode(file.parent))
         _flush(file)
     for file in files:
         file.replace(folder / file.name)
     _flush(folder)
+
+
+def _usual_mode(folder: Path) -> int:
+    """The mode a new file gets here by the umask: some libraries write theirs for the owner alone."""
+    probe = folder / ".mode"
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    return mode
 
 
 def _flush(path: Path) -> None:

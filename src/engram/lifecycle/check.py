@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engram.lifecycle.conditions import parse as parse_condition
+from engram.lifecycle.conditions import can_be_kept
 from engram.lifecycle.prepare import prepare
 from engram.pipelines.parse import located, read
 from engram.records import Column, Pipeline, Task, Watch
@@ -49,8 +49,7 @@ def check(pipeline: str | Path | Pipeline, *, settings: Settings, watch: Watch) 
     """
     described = pipeline if isinstance(pipeline, Pipeline) else read(pipeline)
     with located(described.text, described.file):
-        for metric, condition in described.keep.conditions.items():
-            parse_condition(metric, condition)
+        can_be_kept(described)
         prepared = prepare(described, settings, watch)
     dataset = prepared.dataset
     return Checked(

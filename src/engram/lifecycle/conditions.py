@@ -1,4 +1,7 @@
-"""Conditions on metrics, as users write them: ``accuracy = ">= 0.85"``."""
+"""``[keep]``: conditions on metrics as users write them (``accuracy = ">= 0.85"``), and names that can be names.
+
+Both are only needed when training is over, and both are looked at before it begins.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import re
 from collections.abc import Callable, Mapping
 
 from engram.errors import UsageError
-from engram.records import Report
+from engram.records import Pipeline, Report
+from engram.store.references import check_name
 
-__all__ = ["parse", "unmet"]
+__all__ = ["can_be_kept", "parse", "unmet"]
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -37,3 +41,21 @@ def unmet(conditions: Mapping[str, str], report: Report) -> tuple[str, ...]:
         if not _OPERATORS[sign](value, bound):
             failed.append(f"{metric} is {value:.4g} and must be {sign} {bound:g}")
     return tuple(failed)
+
+
+def can_be_kept(described: Pipeline) -> None:
+    """What is only needed at the end is looked at before anything is done.
+
+    Raises:
+        UsageError: the name cannot be one, or a condition is none.
+    """
+    for metric, condition in described.keep.conditions.items():
+        parse(metric, condition)
+    for place, name in (("name", described.keep.name or described.name), ("alias", described.keep.alias)):
+        try:
+            if name:
+                check_name(name, place)
+        except UsageError as wrong:
+            said = getattr(described.keep, place)
+            hint = "" if said else '; or say another with name = "…" in [keep]'
+            raise type(wrong)(f"{wrong}{hint}", place=f"keep.{place}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from engram.data._rows import open_rows
@@ -70,9 +71,11 @@ def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, 
         )
     watch(Progress("judging"))
     prediction = onnxruntime.open(model, threads=2).predict(rows.columns)
+    chosen = tuple(name for name in described.evaluate.slices if name in rows.columns)
+    found = [spec.name for spec in model.signature.inputs if spec.kind in {"category", "boolean"}]
     evidence = Evidence(
         title=f"{version.reference} on {Path(data).name}",
-        slices={s.name: rows.columns[s.name] for s in model.signature.inputs if s.kind in {"category", "boolean"}},
+        slices={name: rows.columns[name] for name in chosen or found},
         findings=rows.notes,
         take=readable(
             lambda numbers: {name: values[numbers] for name, values in rows.columns.items()},
@@ -80,9 +83,8 @@ def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, 
         ),
         facts={"data": f"{data} ({len(rows):,} rows)", "digest": rows.digest, "version": version.digest},
     )
-    return judge(
-        task, encode(task, rows.truth), prediction, section=described.evaluate, data=rows.digest, evidence=evidence
-    )
+    section = replace(described.evaluate, slices=chosen)
+    return judge(task, encode(task, rows.truth), prediction, section=section, data=rows.digest, evidence=evidence)
 
 
 def _task(model: Model, described: Pipeline) -> Task:

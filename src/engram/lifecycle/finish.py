@@ -153,7 +153,8 @@ def _judged(prepared: Prepared, model: Model, state: TrainingState, watch: Watch
     part = _held_out(prepared)
     pipeline, dataset = prepared.pipeline, prepared.dataset
     prediction = in_parts(onnxruntime.open(model, threads=pipeline.train.threads or 1), part, watch)
-    slices = {c.name: part.column(c.name) for c in dataset.inputs if c.kind in {"category", "boolean"}}
+    found = [column.name for column in dataset.inputs if column.kind in {"category", "boolean"}]
+    slices = {name: part.column(name) for name in pipeline.evaluate.slices or found}
     evidence = Evidence(
         title=pipeline.keep.name,
         slices=slices,

@@ -30,6 +30,7 @@ from engram.data._target import encode
 from engram.evaluation.metrics import SHELF as METRICS
 from engram.pipelines.lock import dump
 from engram.plugins import nearest
+from engram.preprocessing._augment import augment
 from engram.preprocessing._fit import Preprocessing, fit
 from engram.preprocessing._plan import plan
 from engram.records import Dataset, Pipeline, Progress, Signature, Task, TensorSpec, Watch
@@ -81,7 +82,7 @@ def prepare(pipeline: Pipeline, settings: Settings, watch: Watch) -> Prepared:
     watch(Progress("reading", note=", ".join(pipeline.data.source)))
     dataset, task = load(pipeline, search=[settings.data] if settings.data else [])
     _same_data(pipeline, dataset)
-    _known_metrics(pipeline, task)
+    _can_judge(pipeline, dataset, task)
     findings = check(dataset, task)
     watch(Progress("preprocessing"))
     preprocessing = fit(dataset, plan(dataset, task, pipeline.columns))
@@ -94,6 +95,7 @@ def prepare(pipeline: Pipeline, settings: Settings, watch: Watch) -> Prepared:
     sizes = tuple(axis for axis in signature.inputs[0].shape[1:] if isinstance(axis, int))
     train, tried = faster(train, network, (train.batch or 1, *sizes))
     _can_train(network, dataset, task, train)
+    augment(torch.zeros(2, *sizes), torch.zeros(2, task.width), pipeline.augment, torch.Generator())
     explicit = replace(
         pipeline,
         data=replace(pipeline.data, target=dataset.target),
@@ -134,8 +136,12 @@ def _same_data(pipeline: Pipeline, dataset: Dataset) -> None:
         )
 
 
-def _known_metrics(pipeline: Pipeline, task: Task) -> None:
-    """Metrics are taken after training; a wrong name should be noticed before."""
+def _can_judge(pipeline: Pipeline, dataset: Dataset, task: Task) -> None:
+    """Metrics and slices are taken after training; a wrong name should be noticed before.
+
+    Raises:
+        UnknownName: there is no such metric for this task, or no such column.
+    """
     for place, names in (("evaluate.metrics", pipeline.evaluate.metrics), ("keep.if", pipeline.keep.conditions)):
         for name in names:
             fitting = [other for other in METRICS.names() if task.kind in METRICS.take(other).TASKS]
@@ -143,6 +149,13 @@ def _known_metrics(pipeline: Pipeline, task: Task) -> None:
                 raise UnknownName(
                     f"metric {name!r} does not measure a {task.kind} task; {nearest(name, fitting)}", place=place
                 )
+    columns = [column.name for column in dataset.columns if column.kind != "image"]
+    for name in pipeline.evaluate.slices:
+        if name not in columns:
+            raise UnknownName(
+                f"[evaluate] slices names {name!r}, which is no column; {nearest(name, columns)}",
+                place="evaluate.slices",
+            )
 
 
 def _can_train(network: nn.Module, dataset: Dataset, task: Task, train: TrainSection) -> None:

@@ -17,7 +17,7 @@ import torch
 
 from engram.errors import EngramError, Interrupted, StoreError, UsageError
 from engram.lifecycle.alive import held
-from engram.lifecycle.conditions import parse as parse_condition
+from engram.lifecycle.conditions import can_be_kept
 from engram.lifecycle.feeds import feeds
 from engram.lifecycle.finish import finish
 from engram.lifecycle.prepare import Prepared, prepare, versions
@@ -27,7 +27,6 @@ from engram.preprocessing._augment import augment
 from engram.records import Checkpoint, Pipeline, Progress, Run, TrainingState, Version, Watch
 from engram.records.pipeline import AugmentSection
 from engram.settings import Settings
-from engram.store.references import check_name
 from engram.store.store import Store
 from engram.training.loop import Augment, Calls, Training, standardized
 
@@ -76,7 +75,7 @@ def run(
     described = pipeline if isinstance(pipeline, Pipeline) else read(pipeline)
     hands = _Hands(store, watch, halt)
     with located(described.text, described.file):
-        _can_be_kept(described)
+        can_be_kept(described)
         prepared = _prepared(described, settings, hands)
         record = _begun(described, prepared, store)
         return _trained(prepared, record, hands, checkpoint=None)
@@ -99,24 +98,6 @@ def resume(run: str, *, store: Store, settings: Settings, watch: Watch, halt: Ca
     with located(described.text, f"{record.name}.lock.toml"):
         prepared = _prepared(described, settings, hands)
         return _trained(prepared, record, hands, checkpoint=store.last(run) if record.step else None)
-
-
-def _can_be_kept(described: Pipeline) -> None:
-    """What is only needed at the end is looked at before anything is done.
-
-    Raises:
-        UsageError: the name cannot be one, or a condition is none.
-    """
-    for metric, condition in described.keep.conditions.items():
-        parse_condition(metric, condition)
-    for place, name in (("name", described.keep.name or described.name), ("alias", described.keep.alias)):
-        try:
-            if name:
-                check_name(name, place)
-        except UsageError as wrong:
-            said = getattr(described.keep, place)
-            hint = "" if said else '; or say another with name = "…" in [keep]'
-            raise type(wrong)(f"{wrong}{hint}", place=f"keep.{place}") from None
 
 
 def _prepared(described: Pipeline, settings: Settings, hands: _Hands) -> Prepared:

@@ -95,7 +95,7 @@ def parse(text: str, *, name: str = "network", folder: str = ".") -> Pipeline:
         model=_model(tree.get("model", {})),
         augment=options(AugmentSection, tree.get("augment", {}), "augment"),
         train=_train(tree.get("train", {})),
-        evaluate=options(EvaluateSection, tree.get("evaluate", {}), "evaluate"),
+        evaluate=_evaluate(tree.get("evaluate", {})),
         keep=_keep(tree.get("keep", {})),
         lock=tree.get("lock", {}),
         folder=folder,
@@ -130,6 +130,10 @@ def _toml(text: str) -> dict[str, Any]:
 def _data(section: Mapping[str, Any]) -> DataSection:
     if "from" not in section:
         raise UsageError('[data] needs from = "FILE", a folder, a zip, or sklearn:NAME', place="data")
+    if not isinstance(section["from"], (str, list)):
+        raise UsageError(
+            f"[data] from = {section['from']!r} is refused: it is a text, or a list of texts", place="data.from"
+        )
     given = {"source": section["from"], **{k: v for k, v in section.items() if k in _DATA_KEYS}}
     data = options(_Data, given, "data")
     source = (data.source,) if isinstance(data.source, str) else data.source
@@ -158,9 +162,24 @@ def _train(section: Mapping[str, Any]) -> TrainSection:
             raise UsageError(
                 f"[train] {key} = {getattr(train, key)} is refused: it must not be negative", place=f"train.{key}"
             )
+    _share("train", "label_smoothing", train.label_smoothing)
+    if not 0 <= train.seed < 2**32:
+        raise UsageError(
+            f"[train] seed = {train.seed} is refused: it must be from 0 to {2**32 - 1}", place="train.seed"
+        )
     if train.ema is not None and not 0 <= train.ema < 1:
         raise UsageError(f"[train] ema = {train.ema} is refused: it must be from 0 to below 1", place="train.ema")
     return train
+
+
+def _evaluate(section: Mapping[str, Any]) -> EvaluateSection:
+    evaluate: EvaluateSection = options(EvaluateSection, section, "evaluate")
+    if evaluate.intervals < 0:
+        raise UsageError(
+            f"[evaluate] intervals = {evaluate.intervals} is refused: it must not be negative",
+            place="evaluate.intervals",
+        )
+    return evaluate
 
 
 def _keep(section: Mapping[str, Any]) -> KeepSection:
@@ -172,7 +191,7 @@ def _keep(section: Mapping[str, Any]) -> KeepSection:
     conditions = section.get("if", {})
     if not isinstance(conditions, dict) or not all(isinstance(value, str) for value in conditions.values()):
         raise UsageError(
-            f'[keep] if = {conditions!r} is refused: write {{ accuracy = ">= 0.85" }}, a table of texts', place="keep.if"
+            f'[keep] if = {conditions!r} is refused: it is a table such as {{ accuracy = ">= 0.85" }}', place="keep.if"
         )
     keep = options(_Keep, {("conditions" if k == "if" else k): v for k, v in section.items()}, "keep")
     return KeepSection(keep.name, keep.alias, keep.conditions)

@@ -1,4 +1,4 @@
-"""A network that has learned."""
+"""A network that has learned, in the one form that every stage and format shares."""
 
 from __future__ import annotations
 

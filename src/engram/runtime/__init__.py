@@ -1,4 +1,4 @@
-"""Where models run."""
+"""Where models run: one plug-in a runtime, all given the same graph."""
 
 from engram.plugins import Shelf
 

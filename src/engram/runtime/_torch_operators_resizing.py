@@ -1,4 +1,4 @@
-"""Operators that make pictures larger or smaller."""
+"""Operators that make pictures larger or smaller, apart because ONNX has so many ways to place a pixel."""
 
 from __future__ import annotations
 

@@ -64,8 +64,9 @@ class StreamFeed:
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Feed.batch``."""
         inputs = torch.from_numpy(self._prepare(rows.cpu().numpy())).to(self._device)
-        if inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if inputs.ndim == 4:  # the very strides of MemoryFeed, which ``channels_last`` leaves open for grey images
+            last = inputs.permute(0, 2, 3, 1)
+            inputs = torch.empty(last.shape, device=last.device).copy_(last).permute(0, 3, 1, 2)
         return inputs, self.targets.index_select(0, rows)
 
 

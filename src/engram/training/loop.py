@@ -109,6 +109,11 @@ class Training:
         parts = tuple(part for part in ("validation", "train") if part in feeds)
         self._rule = rule_for(self._stop_written(), watched(task, parts))
         self._often: Often = options(Often, section.checkpoint, "train.checkpoint")
+        if self._often.steps < 0 or self._often.minutes < 0:
+            raise UsageError(
+                "[train] checkpoint is refused: steps and minutes must not be negative, and 0 is never",
+                place="train.checkpoint",
+            )
         self._loss = self._loss_function()
         self._average = Average(self.network, section.ema) if section.ema else None
         unit = getattr(self.network, "unit", None)

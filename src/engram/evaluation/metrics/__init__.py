@@ -1,4 +1,4 @@
-"""What is measured: one plug-in a metric."""
+"""What is measured: one plug-in a metric, each a function of truth and answer."""
 
 from engram.plugins import Shelf
 

@@ -1,4 +1,4 @@
-"""ROC, precision-recall and calibration curves."""
+"""ROC, precision-recall and calibration curves: pictures that need the chances and not only the label."""
 
 from __future__ import annotations
 

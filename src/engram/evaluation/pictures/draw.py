@@ -1,4 +1,4 @@
-"""Which pictures a report has, in reading order."""
+"""Which pictures a report has, in the order that they are read in."""
 
 from __future__ import annotations
 

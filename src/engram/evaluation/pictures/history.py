@@ -1,4 +1,4 @@
-"""Loss and metrics over the epochs of training."""
+"""Loss and metrics over the epochs of training, from which the diagnosis is read."""
 
 from __future__ import annotations
 

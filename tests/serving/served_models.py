@@ -43,7 +43,7 @@ def income() -> Model:
     output = TensorSpec("logit", "float32", ("batch", 1), kind="logit")
     weights = np.array([[0.1], [2.0], [-1.0], [0.5], [1.0]], np.float32)
     statistics = {
-        "age": {"minimum": 17.0, "maximum": 90.0, "mean": 38.6, "examples": [39.0, 50.0]},
+        "age": {"min": 17.0, "max": 90.0, "mean": 38.6, "examples": [39.0, 50.0]},
         "workclass": {"examples": ["Private", "State-gov"]},
     }
     return _model(

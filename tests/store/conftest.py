@@ -55,7 +55,7 @@ def network() -> Callable[..., Model]:
             preprocessing=b"the preprocessing's graph",
             labels=("no", "yes"),
             source={"framework": "torch 2.13.0", "layers": [{"kind": "Linear", "in": 600}]},
-            statistics={"age": {"minimum": 17.0, "mean": 38.58, "examples": [39.0, 50.0]}},
+            statistics={"age": {"min": 17.0, "mean": 38.58, "examples": [39.0, 50.0]}},
         )
 
     return make

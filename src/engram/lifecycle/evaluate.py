@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from engram.data._rows import open_rows
-from engram.data._target import encode
+from numpy import ndarray
+
+from engram.data._rows import Opened, open_rows
+from engram.data._target import encode, gaps
 from engram.errors import DataError, UsageError
 from engram.evaluation.evidence import Evidence
 from engram.evaluation.judge import judge
@@ -65,10 +67,7 @@ def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, 
     watch(Progress("reading", note=str(data)))
     rows = open_rows(data, model.signature.inputs, labels=model.labels, **reading(described))
     task = _task(model, described)
-    if rows.truth is None:
-        raise DataError(
-            f"{data} has no column {task.target!r}, which is what {reference} predicts; add the true values"
-        )
+    rows, truth = _with_truth(rows, f"{data}", task.target)
     watch(Progress("judging"))
     prediction = onnxruntime.open(model, threads=2).predict(rows.columns)
     chosen = tuple(name for name in described.evaluate.slices if name in rows.columns)
@@ -84,7 +83,27 @@ def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, 
         facts={"data": f"{data} ({len(rows):,} rows)", "digest": rows.digest, "version": version.digest},
     )
     section = replace(described.evaluate, slices=chosen)
-    return judge(task, encode(task, rows.truth), prediction, section=section, data=rows.digest, evidence=evidence)
+    return judge(task, encode(task, truth), prediction, section=section, data=rows.digest, evidence=evidence)
+
+
+def _with_truth(rows: Opened, place: str, target: str) -> tuple[Opened, ndarray]:
+    """The rows that have a true value, and these values.
+
+    Raises:
+        DataError: there is no such column, or no value in it.
+    """
+    if rows.truth is None:
+        raise DataError(f"{place} has no column {target!r}, which is what is predicted; add the true values")
+    there = ~gaps(rows.truth)
+    if there.all():
+        return rows, rows.truth
+    if not there.any():
+        raise DataError(f"{place}: column {target!r} has no value in any row; add the true values")
+    left = int((~there).sum())
+    words = ("row has", "was") if left == 1 else ("rows have", "were")
+    note = f"{left:,} {words[0]} no {target!r} and {words[1]} left out"
+    columns = {name: values[there] for name, values in rows.columns.items()}
+    return replace(rows, columns=columns, notes=(*rows.notes, note)), rows.truth[there]
 
 
 def _task(model: Model, described: Pipeline) -> Task:

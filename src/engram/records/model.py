@@ -28,7 +28,7 @@ class Model:
         preprocessing: canonical ONNX from raw inputs to the network's inputs, fitted state inside; empty if none.
         labels: the classes in the order of the outputs; empty for regression.
         source: what the origin framework said of itself (plain JSON values).
-        statistics: per raw input, what training saw (plain JSON values: minimum, maximum, mean, examples …); probes
+        statistics: per raw input, what training saw (plain JSON values: min, max, mean, examples …); probes
             and monitoring draw from it.
         answer: the runtime that ``predict`` asks, handed over by whoever opened the model.
     """

@@ -6,6 +6,7 @@ type stands in.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from engram.records import TensorSpec
@@ -60,23 +61,30 @@ def _column(served: Served, spec: TensorSpec) -> dict[str, Any]:
     seen = _seen(served, spec)
     schema = dict(_TYPES.get(spec.kind, {"type": "array", "description": f"{spec.dtype} {list(spec.shape[1:])}"}))
     known = [part for part in (schema.get("description", ""), spec.unit if spec.kind != "date" else "") if part]
-    if spec.kind == "number" and {"minimum", "maximum"} <= seen.keys():
-        known.append(f"in training {seen['minimum']:.6g} to {seen['maximum']:.6g}")
+    if spec.kind == "number" and seen.get("min") is not None and seen.get("max") is not None:
+        known.append(f"in training {seen['min']:.6g} to {seen['max']:.6g}")
     if known:
         schema["description"] = "; ".join(known)
     if seen.get("examples"):
-        schema["examples"] = list(seen["examples"])[:8]
+        schema["examples"] = [_written(value, spec) for value in list(seen["examples"])[:8]]
     return schema
 
 
 def _example(served: Served, spec: TensorSpec) -> Any:  # noqa: ANN401 - any JSON value
     seen = _seen(served, spec)
-    for value in (*(seen.get("examples") or ())[:1], seen.get("median"), seen.get("mean"), seen.get("minimum")):
+    for value in (*(seen.get("examples") or ())[:1], seen.get("mean"), seen.get("min")):
         if value is not None and spec.kind not in {"image", "tensor"}:
-            return value
+            return _written(value, spec)
     if spec.kind in _PLAIN:
         return _PLAIN[spec.kind]
     return "" if spec.dtype == "string" else _zeros(spec.shape[1:])
+
+
+def _written(value: Any, spec: TensorSpec) -> Any:  # noqa: ANN401 - any JSON value
+    """A value of the statistics as a person would write it: dates as text, booleans as words."""
+    if isinstance(value, (int, float)) and spec.kind == "date":
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)).strftime("%Y-%m-%dT%H:%M:%S")
+    return bool(value) if isinstance(value, (int, float)) and spec.kind == "boolean" else value
 
 
 def _seen(served: Served, spec: TensorSpec) -> dict[str, Any]:

@@ -92,7 +92,8 @@ def test_a_target_that_is_not_there_is_answered_with_the_nearest_and_the_line(en
 
 
 @pytest.mark.parametrize(
-    "text", ["age,owner\n" + "\n".join(f"{i},yes" for i in range(60)), "age,owner\n" + "\n".join(f"{i},3" for i in range(60))]
+    "text",
+    ["age,owner\n" + "\n".join(f"{i},yes" for i in range(60)), "age,owner\n" + "\n".join(f"{i},3" for i in range(60))],
 )
 def test_a_constant_target_leaves_nothing_to_learn(engram, here, text):
     table(here, text)
@@ -162,13 +163,13 @@ def test_infinite_values_are_named_with_their_rows(engram, here, word):
 @pytest.mark.parametrize(
     ("rest", "line", "help_"),
     [
-        ("[model]\nkind = \"mlp\"\ndropuot = 0.1", 6, "did you mean 'dropout'?"),
+        ('[model]\nkind = "mlp"\ndropuot = 0.1', 6, "did you mean 'dropout'?"),
         ("[train]\nepoch = 3", 5, "did you mean 'epochs'?"),
         ("[trian]\nepochs = 3", 4, "did you mean 'train'?"),
-        ("[model]\nkind = \"mpl\"", 5, "did you mean 'mlp'?"),
-        ("[train]\noptimizer = { name = \"rmsporp\" }", 5, "did you mean 'rmsprop'?"),
-        ("[evaluate]\nmetrics = [\"acuracy\"]", 5, "did you mean 'accuracy'?"),
-        ("[keep]\nif = { acuracy = \">= 0.5\" }", 5, "did you mean 'accuracy'?"),
+        ('[model]\nkind = "mpl"', 5, "did you mean 'mlp'?"),
+        ('[train]\noptimizer = { name = "rmsporp" }', 5, "did you mean 'rmsprop'?"),
+        ('[evaluate]\nmetrics = ["acuracy"]', 5, "did you mean 'accuracy'?"),
+        ('[keep]\nif = { acuracy = ">= 0.5" }', 5, "did you mean 'accuracy'?"),
     ],
 )  # fmt: skip
 def test_a_wrong_word_is_answered_with_the_nearest_and_the_line(engram, here, rest, line, help_):
@@ -216,7 +217,13 @@ def test_a_name_that_is_a_path_is_refused_before_anything_is_read(engram, here, 
 
 @pytest.mark.parametrize(
     "words",
-    [("show", "../x"), ("log", "../x"), ("export", "../x", "--to", "onnx"), ("alias", "../x@prod", "iris"), ("serve", "../x")],
+    [
+        ("show", "../x"),
+        ("log", "../x"),
+        ("export", "../x", "--to", "onnx"),
+        ("alias", "../x@prod", "iris"),
+        ("serve", "../x"),
+    ],
 )
 def test_a_reference_that_is_a_path_is_refused(engram, here, kept, words):
     assert "cannot be used (it looks like a path)" in engram(*words, "--store", kept / "engrams").sentence
@@ -412,7 +419,9 @@ def test_an_unknown_version_is_answered_with_the_nearest(engram, here, kept):
     store = ("--store", kept / "engrams")
     assert "did you mean 'iris'?" in engram("show", "irsi", *store).sentence
     assert "no version 9; its versions go from 1 to 1" in engram("show", "iris:9", *store).sentence
-    assert "format 'onx' does not exist; did you mean 'onnx'?" in engram("export", "iris", "--to", "onx", *store).sentence
+    assert (
+        "format 'onx' does not exist; did you mean 'onnx'?" in engram("export", "iris", "--to", "onx", *store).sentence
+    )
     assert not left(here)
 
 

@@ -126,14 +126,18 @@ def test_a_killed_run_is_found_and_said_how_to_go_on_with(tmp_path):
     process.communicate()
     assert [seen.status for seen in course("net", store).unfinished] == ["killed"]
     log = subprocess.run(
-        [sys.executable, "-m", "engram", "log", "net"], cwd=tmp_path / "killed", capture_output=True, text=True, check=True
+        [sys.executable, "-m", "engram", "log", "net"],
+        cwd=tmp_path / "killed",
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert re.search(rf"{run} .* killed ", log.stdout)
     assert f"go on with: engram resume {run}" in log.stdout
 
 
 def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path):
-    pipeline(tmp_path / "stopped", TABLE.replace("epochs = 12", "epochs = 100000\nstop = { after = 30 }"))
+    pipeline(tmp_path / "stopped", TABLE.replace("epochs = 12", "epochs = 25"))
     store = engram.open(tmp_path / "stopped" / "engrams")
     process = begin(tmp_path / "stopped")
     run = first_checkpoint(process, store)
@@ -171,9 +175,10 @@ def stopped(folder: Path, after: int) -> str:
         if seen == after:
             raise KeyboardInterrupt
 
+    file = pipeline(folder, TABLE.replace('"sklearn:iris"', '"rows.csv"\ntarget = "label"'))
     with pytest.raises(Interrupted, match="go on with: engram resume") as said:
-        engram.run(pipeline(folder, TABLE.replace("sklearn:iris", "rows.csv")), store=folder / "engrams", watch=watch)
-    return str(said.value).split()[-1]
+        engram.run(file, store=folder / "engrams", watch=watch)
+    return str(said.value).partition("engram resume ")[2].split()[0]
 
 
 @pytest.fixture
@@ -206,7 +211,7 @@ def test_what_cannot_be_resumed_is_said(tmp_path, rows):
         engram.resume(run, store=folder)
     rows.write_text(text)
     engram.resume(run, store=folder)
-    with pytest.raises(UsageError, match="is finished and kept as sha256:.* start another with engram run"):
+    with pytest.raises(UsageError, match=r"is finished and kept as sha256:.* start another with engram run"):
         engram.resume(run, store=folder)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["watching"]
 
 _HIDDEN = frozenset({"seconds", "lr", "epoch"})
+_TAKEN = 58  # characters of a line before the words: a narrow terminal cuts these and not the bar
 
 
 @contextmanager
@@ -49,14 +50,16 @@ def _bars() -> Any:  # noqa: ANN401 - rich is imported only where something is s
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
+    console = Console(stderr=True, highlight=False)
+    room = max(console.width - _TAKEN, 8)
     return Progress(
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description}", table_column=Column(min_width=13, no_wrap=True)),
         BarColumn(bar_width=16),
-        TextColumn("{task.fields[count]}", justify="right", table_column=Column(min_width=11, no_wrap=True)),
+        TextColumn("{task.fields[count]}", justify="right", table_column=Column(min_width=13, no_wrap=True)),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("[dim]{task.fields[words]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
-        console=Console(stderr=True, highlight=False),
+        TextColumn("[dim]{task.fields[words]}", table_column=Column(no_wrap=True, max_width=room)),
+        console=console,
     )
 
 
@@ -93,10 +96,12 @@ class _Stages:
 
     def _words(self, progress: Progress) -> str:
         """The latest numbers; those of the validation rows stay until there are new ones."""
+        if "epoch" not in progress.numbers:
+            return ""
         self.judged |= {key: value for key, value in progress.numbers.items() if key.startswith("validation.")}
-        shown = {**progress.numbers, **self.judged}
-        epoch = [f"epoch {progress.numbers['epoch']:.0f}"] if "epoch" in progress.numbers else []
-        return "  ".join(epoch + [f"{key} {value:.4g}" for key, value in shown.items() if key not in _HIDDEN])
+        shown = {key: value for key, value in {**progress.numbers, **self.judged}.items() if key not in _HIDDEN}
+        words = [f"{key.removeprefix('train.')} {value:.4g}" for key, value in shown.items()]
+        return "  ".join([f"epoch {progress.numbers['epoch']:.0f}", *words])
 
     def end(self) -> None:
         """Finish every bar."""

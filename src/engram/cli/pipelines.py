@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from engram.cli.bars import watching
-from engram.cli.terminal import JSON, STORE, complain, names, notice, say, show_json, table
+from engram.cli.terminal import JSON, STORE, names, notice, say, show_json, table
 
 if TYPE_CHECKING:
-    from engram.records import Version
+    from engram.records import Version, Watch
     from engram.store.store import Store
 
 __all__ = ["COMMANDS"]
@@ -84,7 +84,7 @@ def run(file: Path = FILE, store: str = STORE, json: bool = JSON) -> None:
 
     known = settings.read()
     opened = open_store(store, known)
-    with watching(quiet=json) as watch, _halting() as halt:
+    with watching(quiet=json) as watch, _halting(watch) as halt:
         version = train(file, store=opened, settings=known, watch=watch, halt=halt)
     _kept(version, opened, json=json)
 
@@ -101,19 +101,18 @@ def resume(
 
     known = settings.read()
     opened = open_store(store, known)
-    with watching(quiet=json) as watch, _halting() as halt:
+    with watching(quiet=json) as watch, _halting(watch) as halt:
         version = go_on(run, store=opened, settings=known, watch=watch, halt=halt)
     _kept(version, opened, json=json)
 
 
 @contextmanager
-def _halting() -> Iterator[Callable[[], bool]]:
+def _halting(watch: Watch) -> Iterator[Callable[[], bool]]:
     from engram.lifecycle.stopping import halting
+    from engram.records import Progress
 
-    def told() -> None:
-        complain("stopping after this step, with a checkpoint; press Ctrl-C again to stop at once")
-
-    with halting(told, (signal.SIGINT, signal.SIGTERM)) as halt:
+    said = Progress("noticed", note="stopping after this step, with a checkpoint; press Ctrl-C again to stop at once")
+    with halting(lambda: watch(said), (signal.SIGINT, signal.SIGTERM)) as halt:
         yield halt
 
 

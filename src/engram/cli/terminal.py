@@ -55,9 +55,10 @@ def table(
         columns: their headings.
         rows: as many cells each.
         right: headings of columns that are numbers.
-        whole: headings of columns whose cells are never broken into lines.
+        whole: headings of columns whose cells are never broken; a terminal too narrow for them breaks the lines.
     """
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, header_style="bold")
@@ -67,6 +68,8 @@ def table(
     for row in rows:
         made.add_row(*(_cell(cell) for cell in row))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDEST)
+    if Measurement.get(console, console.options, made).minimum > console.width:
+        console = Console(highlight=False, width=_WIDEST)
     with console.capture() as drawn:
         console.print(made)
     console.file.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))

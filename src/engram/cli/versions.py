@@ -47,40 +47,33 @@ def log(
     json: bool = JSON,
 ) -> None:
     """Show versions and runs, newest first, and how to go on with a run that was stopped or killed."""
-    from engram.lifecycle.alive import course
+    from engram import settings
+    from engram.lifecycle.alive import course, resuming
 
-    found = course(name, _opened(store))
+    opened = _opened(store)
+    found = course(name, opened)
     if json:
-        show_json(
-            {
-                "versions": [asdict(version) for version in found.versions],
-                "runs": [{k: v for k, v in asdict(run).items() if k not in {"pipeline", "lock"}} for run in found.runs],
-            }
-        )
+        runs = [{k: v for k, v in asdict(run).items() if k not in {"pipeline", "lock"}} for run in found.runs]
+        show_json({"versions": [asdict(version) for version in found.versions], "runs": runs})
         return
     if not found.versions and not found.runs:
         say("nothing is kept and nothing was begun; begin with: engram run FILE")
     if found.versions:
         _versions(found)
-    _runs(found)
+    if found.versions and found.unfinished:
+        say()
+    if found.unfinished:
+        rows = [(r.id, when(r.started), r.status, r.step) for r in found.unfinished]
+        table(("run", "begun", "status", "step"), rows, right=("step",), whole=("run", "begun"))
+    for run in found.unfinished:
+        if run.status != "running":
+            say(f"[dim]go on with:[/] {resuming(run.id, opened, settings.read())}")
 
 
 def _versions(found: Course) -> None:
-    rows = [(v.reference, when(v.kept), *v.deciding, v.digest[:15], v.facts.get("run", "")) for v in found.versions]
-    heads = ("version", "kept", "metric", "score", "digest", "run")
-    table(heads, rows, right=("score",), whole=("version", "kept", "metric", "digest", "run"))
-
-
-def _runs(found: Course) -> None:
-    if not found.unfinished:
-        return
-    if found.versions:
-        say()
-    rows = [(r.id, when(r.started), r.status, r.step) for r in found.unfinished]
-    table(("run", "begun", "status", "step"), rows, right=("step",), whole=("run", "begun"))
-    for run in found.unfinished:
-        if run.status != "running":
-            say(f"[dim]go on with:[/] engram resume {run.id}")
+    rows = [(v.reference, when(v.kept), *v.deciding, v.digest[7:15], v.facts.get("run", "")) for v in found.versions]
+    heads = ("version", "kept", "metric", "score", "sha256", "run")
+    table(heads, rows, right=("score",), whole=("version", "kept", "metric", "sha256", "run"))
 
 
 def show(reference: str = REFERENCE, store: str = STORE, json: bool = JSON) -> None:

@@ -7,6 +7,7 @@ go by the system however the process ends; whoever can take it knows that nobody
 from __future__ import annotations
 
 import fcntl
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,9 +15,10 @@ from pathlib import Path
 
 from engram.errors import UsageError
 from engram.records import Run, Version
+from engram.settings import Settings
 from engram.store.store import Store
 
-__all__ = ["Course", "course", "held", "state"]
+__all__ = ["Course", "course", "held", "resuming", "state"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,12 @@ def state(run: Run, store: Store) -> str:
     except BlockingIOError:
         return "running"
     return "killed"
+
+
+def resuming(run: str, store: Store, settings: Settings) -> str:
+    """The command that goes on with a run, as it is typed in this process's folder."""
+    place = "" if str(store.folder) == settings.store else f" --store {shlex.quote(str(store.folder))}"
+    return f"engram resume {run}{place}"
 
 
 def _path(run: Run, store: Store) -> Path:

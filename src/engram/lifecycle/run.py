@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from engram.errors import EngramError, Interrupted, StoreError, UsageError
-from engram.lifecycle.alive import held
+from engram.lifecycle.alive import held, resuming
 from engram.lifecycle.conditions import can_be_kept
 from engram.lifecycle.feeds import feeds
 from engram.lifecycle.finish import finish
@@ -37,9 +37,10 @@ _COMPUTE = ("torch", "numpy", "onnxruntime")  # whose other versions may compute
 
 @dataclass(frozen=True, slots=True)
 class _Hands:
-    """What every step of a run needs: the store it writes to, who watches, and whether to stop."""
+    """What every step of a run needs: the store it writes to, the settings, who watches, and whether to stop."""
 
     store: Store
+    settings: Settings
     watch: Watch
     halt: Callable[[], bool]
 
@@ -73,10 +74,10 @@ def run(
         ConditionNotMet: ``[keep] if`` is not met; nothing is kept.
     """
     described = pipeline if isinstance(pipeline, Pipeline) else read(pipeline)
-    hands = _Hands(store, watch, halt)
+    hands = _Hands(store, settings, watch, halt)
     with located(described.text, described.file):
         can_be_kept(described)
-        prepared = _prepared(described, settings, hands)
+        prepared = _prepared(described, hands)
         record = _begun(described, prepared, store)
         return _trained(prepared, record, hands, checkpoint=None)
 
@@ -94,15 +95,15 @@ def resume(run: str, *, store: Store, settings: Settings, watch: Watch, halt: Ca
         raise UsageError(f"run {run} is finished and kept as {record.version[:19]}…; start another with engram run")
     described = parse(record.lock, name=record.name, folder=record.folder)
     _same_libraries(record, described)
-    hands = _Hands(store, watch, halt)
+    hands = _Hands(store, settings, watch, halt)
     with located(described.text, f"{record.name}.lock.toml"):
-        prepared = _prepared(described, settings, hands)
+        prepared = _prepared(described, hands)
         return _trained(prepared, record, hands, checkpoint=store.last(run) if record.step else None)
 
 
-def _prepared(described: Pipeline, settings: Settings, hands: _Hands) -> Prepared:
+def _prepared(described: Pipeline, hands: _Hands) -> Prepared:
     try:
-        prepared = prepare(described, settings, hands.see)
+        prepared = prepare(described, hands.settings, hands.see)
     except Interrupted as stopped:
         raise Interrupted(f"{described.name}: {stopped}; nothing was begun, so run it anew") from None
     for sentence in (*prepared.dataset.notes, *prepared.findings):
@@ -142,7 +143,7 @@ def _begun(described: Pipeline, prepared: Prepared, store: Store) -> Run:
 
 
 def _trained(prepared: Prepared, record: Run, hands: _Hands, *, checkpoint: Checkpoint | None) -> Version:
-    store = hands.store
+    store, again = hands.store, resuming(record.id, hands.store, hands.settings)
     with held(record, store):
         hands.watch(Progress("started", note=record.id))
         try:
@@ -152,7 +153,7 @@ def _trained(prepared: Prepared, record: Run, hands: _Hands, *, checkpoint: Chec
         except (Interrupted, KeyboardInterrupt) as stopped:
             store.finish(record.id, "stopped")
             reason = str(stopped) or _at_once(store.run(record.id))
-            raise Interrupted(f"{record.name}: {reason}; go on with: engram resume {record.id}") from None
+            raise Interrupted(f"{record.name}: {reason}; go on with: {again}") from None
         except torch.OutOfMemoryError:
             _failed(store, record)
             raise UsageError(
@@ -162,7 +163,7 @@ def _trained(prepared: Prepared, record: Run, hands: _Hands, *, checkpoint: Chec
             ) from None
         except StoreError as refused:
             _failed(store, record)
-            raise StoreError(f"{refused}; then go on with: engram resume {record.id}") from None
+            raise StoreError(f"{refused}; then go on with: {again}") from None
         except EngramError:
             _failed(store, record)
             raise

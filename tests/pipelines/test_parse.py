@@ -47,6 +47,7 @@ def test_a_misspelled_section_is_named_with_its_line_and_the_nearest(tmp_path):
     [
         ('epochs = "many"', "'many'"),
         ("epochs = 0", "at least 1"),
+        ("threads = 257", "at most 256"),
         ("epochs = 2.5", "2.5"),
         ('batch = "32"', "'32'"),
         ("l2 = -1.0", "must not be negative"),

@@ -30,6 +30,7 @@ from engram.records.pipeline import (
 __all__ = ["located", "parse", "read"]
 
 _SECTIONS = ("data", "columns", "model", "augment", "train", "evaluate", "keep", "lock")
+_THREADS = 256  # each takes memory of its own before it does any work
 _DATA_KEYS = ("target", "kind", "names", "test", "validation", "split")
 
 
@@ -157,6 +158,11 @@ def _train(section: Mapping[str, Any]) -> TrainSection:
         value = getattr(train, key)
         if value is not None and value < 1:
             raise UsageError(f"[train] {key} = {value} is refused: it must be at least 1", place=f"train.{key}")
+    if train.threads is not None and train.threads > _THREADS:
+        raise UsageError(
+            f"[train] threads = {train.threads} is refused: at most {_THREADS}; leave it out to have it found",
+            place="train.threads",
+        )
     for key in ("l1", "l2", "clip", "minutes", "label_smoothing"):
         if getattr(train, key) < 0:
             raise UsageError(

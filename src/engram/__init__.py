@@ -13,6 +13,7 @@ Every verb of the command line is a function here, with the same words. Importin
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from engram import errors
 
 if TYPE_CHECKING:
+    from engram.lifecycle.alive import Course
     from engram.lifecycle.check import Checked
     from engram.lifecycle.inspect import Inspected
     from engram.records import Certificate, Dataset, Model, Pipeline, Prediction, Progress, Report, Version
@@ -35,10 +37,14 @@ __all__ = [
     "Report",
     "Version",
     "check",
+    "convert",
     "errors",
     "evaluate",
     "export",
     "inspect",
+    "keep",
+    "list",
+    "log",
     "new",
     "open",
     "predict",
@@ -46,6 +52,7 @@ __all__ = [
     "resume",
     "run",
     "serve",
+    "show",
     "write",
 ]
 
@@ -61,7 +68,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the records
     raise AttributeError(f"module 'engram' has no attribute {name!r}")
 
 
-def __dir__() -> list[str]:
+def __dir__() -> builtins.list[str]:
     return sorted(__all__)
 
 
@@ -157,6 +164,56 @@ def open(place: str | Path = "") -> Store:  # noqa: A001 - engram.open() reads a
     return open_store(place, settings.read())
 
 
+def list(store: str | Path = "") -> builtins.list[Version]:  # noqa: A001 - the word of the command line
+    """The newest version of every network in the store."""
+    opened = open(store)
+    return [opened.versions(name)[0] for name in opened.names()]
+
+
+def log(name: str = "", *, store: str | Path = "") -> Course:
+    """The versions and runs of a network, or of all, newest first.
+
+    Raises:
+        errors.VersionNotFound: there is neither a version nor a run of this name.
+    """
+    from engram.lifecycle.alive import course
+
+    return course(name, open(store))
+
+
+def show(reference: str, *, store: str | Path = "") -> Version:
+    """What a version is and holds; a notebook shows it as a table.
+
+    Raises:
+        errors.VersionNotFound: no such version.
+    """
+    return open(store).version(reference)
+
+
+def keep(path: str | Path, name: str, *, store: str | Path = "") -> Version:
+    """Keep a model file as a version (``engram import``); its code is never run.
+
+    Raises:
+        errors.FormatError: the file is damaged, hostile or of no known format.
+        errors.ConversionError: what was read answers differently from the file.
+    """
+    from engram.lifecycle.export import keep_file
+
+    return keep_file(path, name, store=open(store))
+
+
+def convert(path: str | Path, out: str | Path, *, to: str = "", tolerance: float = 1e-5) -> Certificate:
+    """Turn a model file into another format, with proof that it answers the same.
+
+    Raises:
+        errors.FormatError: the file is damaged, hostile or of no known format.
+        errors.ConversionError: the file would answer differently; none is written.
+    """
+    from engram.lifecycle.export import convert as convert_file
+
+    return convert_file(path, out, to=to, tolerance=tolerance)
+
+
 def read(path: str | Path) -> Model:
     """The model in a file of any format; its code is never run.
 
@@ -208,8 +265,12 @@ def predict(reference: str, rows: Any, *, store: str | Path = "") -> Prediction:
         errors.ShapeError: a column is missing or a value is of the wrong type.
         errors.DataError: the file cannot be read.
     """
+    from engram import settings
     from engram.lifecycle.answer import predicted
+    from engram.lifecycle.places import data_place
 
+    if isinstance(rows, (str, Path)):
+        rows = data_place(rows, settings.read())
     return predicted(reference, rows, store=open(store))
 
 
@@ -219,9 +280,12 @@ def evaluate(reference: str, data: str | Path, *, columns: Sequence[str] = (), s
     Raises:
         errors.DataError: the data cannot be read or lack the target.
     """
+    from engram import settings
     from engram.lifecycle.evaluate import judged
+    from engram.lifecycle.places import data_place
 
-    return judged(reference, data, store=open(store), names=tuple(columns), watch=_ignore)
+    place = data_place(data, settings.read())
+    return judged(reference, place, store=open(store), names=tuple(columns), watch=_ignore)
 
 
 def inspect(place: str, *, store: str = "") -> Inspected:

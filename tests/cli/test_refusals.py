@@ -3,6 +3,7 @@
 import io
 import os
 import resource
+import shlex
 import stat
 import subprocess
 import zipfile
@@ -59,7 +60,22 @@ def test_a_missing_data_file_says_where_it_was_looked_for(engram, here):
 def test_a_missing_data_file_is_answered_with_the_nearest(engram, here):
     (here / "row.csv").write_text(TABLE)
     pipeline(here / "rows.toml")
-    assert "did you mean 'row.csv'?" in engram("run", "rows.toml").sentence
+    sentence = engram("run", "rows.toml").sentence
+    assert "did you mean 'row.csv' (else set ENGRAM_DATA to the folder that has it)?" in sentence
+
+
+def test_data_are_found_in_the_folder_that_engram_data_names(engram, here, kept, monkeypatch):
+    (here / "data").mkdir()
+    (here / "data" / "rows.csv").write_text(TABLE)
+    names = "sepal_length,sepal_width,petal_length,petal_width,species"
+    (here / "data" / "flowers.csv").write_text(f"{names}\n5.1,3.5,1.4,0.2,setosa\n6.7,3.0,5.2,2.3,virginica\n")
+    pipeline(here / "rows.toml")
+    monkeypatch.setenv("ENGRAM_DATA", str(here / "data"))
+    assert engram("check", "rows.toml").code == 0
+    assert engram("predict", "iris", "flowers.csv", "--store", kept / "engrams").code == 0
+    assert engram("evaluate", "iris", "flowers.csv", "--store", kept / "engrams").code == 0
+    sentence = engram("predict", "iris", "none.csv", "--store", kept / "engrams").sentence
+    assert f"none.csv: no such file or folder in {here}" in sentence
 
 
 @pytest.mark.parametrize("text", ["", "\n\n  \n"])
@@ -113,7 +129,7 @@ def test_a_target_with_gaps_is_learned_from_the_other_rows_with_a_note(engram, h
 def test_a_column_that_is_all_gaps_is_ignored_and_said(engram, here):
     rows = "\n".join(f"{line},{'' if i % 2 else '?'}" for i, line in enumerate(ROWS.splitlines()))
     table(here, f"age,height,owner,nothing\n{rows}\n")
-    done = engram("run", "rows.toml")
+    done = engram("check", "rows.toml")
     assert done.code == 0
     assert "column 'nothing' is ignored: no row has a value" in done.err
 
@@ -133,7 +149,7 @@ def test_a_class_with_one_row_is_trained_on_and_said(engram, here):
 
 def test_a_row_with_too_many_fields_is_left_out_and_said(engram, here):
     table(here, TABLE + "3,4,yes,5\n")
-    done = engram("run", "rows.toml")
+    done = engram("check", "rows.toml")
     assert done.code == 0
     assert "1 of 61 rows does not have 3 fields (line 62)" in done.err
 
@@ -360,6 +376,33 @@ def test_a_full_disk_during_training_keeps_what_was_kept_and_says_how_to_go_on(e
     assert not list((here / "engrams" / "incoming").iterdir())
     assert engram(*words).code == 0
     assert [version.reference for version in store.versions()] == ["rows:1"]
+
+
+@pytest.fixture
+def small_disk(here):
+    """A disk of 400 kB of its own, and a function that makes it larger."""
+    disk = here / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "none", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk; a limit on the size of files stands in for it above")
+    yield disk, lambda: subprocess.run(["mount", "-o", "remount,size=40m", disk], check=True)
+    subprocess.run(["umount", "--lazy", disk], check=True)  # this process still has its catalog open
+
+
+def test_a_disk_that_fills_up_loses_nothing_and_is_gone_on_with_once_there_is_room(engram, here, small_disk):
+    disk, enlarge = small_disk
+    table(here, rest="[model]\nlayers = [256, 256]\n[train]\nepochs = 2")
+    sentence = engram("run", "rows.toml", "--store", disk / "engrams").sentence
+    assert "no space left on device" in sentence
+    assert "free some space" in sentence
+    assert not list((disk / "engrams" / "incoming").iterdir())
+    enlarge()
+    words = shlex.split(sentence.partition("go on with: engram ")[2])
+    assert engram(*words).code == 0
+    assert [version.reference for version in facade.open(disk / "engrams").versions()] == ["rows:1"]
 
 
 def test_a_full_disk_from_the_start_leaves_no_run_and_no_lock_file(engram, here):

@@ -137,7 +137,7 @@ def test_a_killed_run_is_found_and_said_how_to_go_on_with(tmp_path):
 
 
 def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path):
-    pipeline(tmp_path / "stopped", TABLE.replace("epochs = 12", "epochs = 25"))
+    pipeline(tmp_path / "stopped", TABLE.replace("epochs = 12", "epochs = 16"))
     store = engram.open(tmp_path / "stopped" / "engrams")
     process = begin(tmp_path / "stopped")
     run = first_checkpoint(process, store)
@@ -155,7 +155,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path):
 
 
 def test_the_lock_file_gives_the_bits_of_the_run_that_wrote_it(tmp_path):
-    file = pipeline(tmp_path / "first", TABLE)
+    file = pipeline(tmp_path / "first", TABLE.replace("epochs = 12", "epochs = 3"))
     engram.run(file, store=tmp_path / "one")
     lock = file.with_name("net.lock.toml")
     before = lock.read_text()

@@ -155,6 +155,11 @@ def test_without_validation_rows_the_training_loss_is_watched():
     assert state.stopping["epoch"] >= 1
 
 
+def test_single_rows_are_refused_for_a_network_that_cannot_take_them():
+    with pytest.raises(UsageError, match="batch = 1 is refused"):
+        training(replace(SECTION, batch=1))
+
+
 def test_no_training_rows_is_an_error():
     with pytest.raises(UsageError, match="no training rows"):
         training(SECTION, None, train=table(0))

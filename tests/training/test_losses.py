@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
 from sklearn.utils.class_weight import compute_class_weight
 
-from engram.errors import UnknownName
+from engram.errors import UnknownName, UsageError
 from engram.records import Task
 from engram.training.losses import loss_for, weights_for
 
@@ -47,6 +47,12 @@ def test_balanced_weights_are_scikit_learns():
 def test_a_weight_for_a_label_that_is_not_there_is_refused_with_the_nearest():
     with pytest.raises(UnknownName, match="there are a, b, c"):
         weights_for({"zzz": 1.0}, THREE, torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_weight_that_is_no_number_above_0_is_refused(weight):
+    with pytest.raises(UsageError, match="a number above 0"):
+        weights_for({"a": weight}, THREE, torch.tensor([0, 1, 2]))
 
 
 def test_an_unknown_loss_is_refused_with_the_nearest():

@@ -62,7 +62,8 @@ def test_wrong_names_keys_and_values_are_refused():
         optimizer_for({"name": "adamx"}, nn.Linear(2, 1))
     with pytest.raises(UnknownName, match="no key 'learning_rate'"):
         optimizer_for({"name": "sgd", "learning_rate": 0.1}, nn.Linear(2, 1))
-    with pytest.raises(UsageError, match="above 0"):
-        optimizer_for({"lr": 0.0}, nn.Linear(2, 1))
+    for rate in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="refused"):
+            optimizer_for({"lr": rate}, nn.Linear(2, 1))
     with pytest.raises(UnknownName, match="did you mean 'cosine'"):
         rate_for({"name": "cosin"}, steps=1, epoch=1)

@@ -40,10 +40,11 @@ def predict(
     """Answer every row of a file."""
     from engram import settings
     from engram.lifecycle.answer import described_by, predict_file, table_writer
-    from engram.lifecycle.places import open_store
+    from engram.lifecycle.places import data_place, open_store
     from engram.lifecycle.whole import whole
 
-    opened = open_store(store, settings.read())
+    known = settings.read()
+    opened, place = open_store(store, known), data_place(data, known)
     model, described = opened.load(reference), described_by(opened, reference, names(columns))
     answered: list[dict[str, object]] = []
 
@@ -53,10 +54,10 @@ def predict(
     with watching(quiet=json) as watch:
         if out is not None:
             with whole(out, "choose another place with -o") as file:
-                rows = predict_file(model, data, table_writer(file), watch=watch, described=described)
+                rows = predict_file(model, place, table_writer(file), watch=watch, described=described)
         else:
             write = gather if json else table_writer(sys.stdout)
-            rows = predict_file(model, data, write, watch=watch, described=described)
+            rows = predict_file(model, place, write, watch=watch, described=described)
     if json:
         show_json({"rows": rows, "out": str(out)} if out is not None else answered)
     elif out is not None:
@@ -77,11 +78,12 @@ def evaluate(
     from engram import settings
     from engram.evaluation.report import as_json
     from engram.lifecycle.evaluate import evaluate as judge
-    from engram.lifecycle.places import open_store
+    from engram.lifecycle.places import data_place, open_store
 
+    known = settings.read()
     with watching(quiet=json) as watch:
-        opened = open_store(store, settings.read())
-        report, page = judge(reference, data, store=opened, out=out, names=names(columns), watch=watch)
+        opened, place = open_store(store, known), data_place(data, known)
+        report, page = judge(reference, place, store=opened, out=out, names=names(columns), watch=watch)
     if json:
         show_json({**as_json(report), "report": str(page)})
         return
@@ -120,9 +122,9 @@ def convert(
     json: bool = JSON,
 ) -> None:
     """Turn a model file into another format, with proof that it answers the same."""
-    from engram.formats._convert import read, write
+    from engram.lifecycle.export import convert as write
 
-    _proved(out, write(read(path), out, to=to, tolerance=tolerance), json=json)
+    _proved(out, write(path, out, to=to, tolerance=tolerance), json=json)
 
 
 def import_(

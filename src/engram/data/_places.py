@@ -61,6 +61,7 @@ def _hint(place: str, folders: tuple[Path, ...]) -> str:
     found = [path for parent in parents if parent.is_dir() for path in parent.iterdir()]
     names = [path.name for path in found if not path.name.startswith(".") and path.suffix != ".toml"]
     close = nearest(Path(place).name, names)
+    advice = "" if len(folders) > 1 else "set ENGRAM_DATA to the folder that has it"  # which gives a second folder
     if close.startswith("did you mean"):
-        return close
-    return "check the path, or set the variable ENGRAM_DATA to the folder that has it"
+        return f"{close.rstrip('?')} (else {advice})?" if advice else close
+    return f"check the path, or {advice}" if advice else "check the path"

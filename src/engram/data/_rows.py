@@ -7,7 +7,7 @@ not know are passed over, the target is read if it is there, so that the same fi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ def open_rows(
     labels: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
     options: Mapping[str, Any] | None = None,
+    whole: bool = False,
 ) -> Opened:
     """The rows of a file, ready for a model.
 
@@ -65,6 +66,7 @@ def open_rows(
         labels: of the model; a label in the file that differs from one by a full stop is read as that one.
         names: of the columns, where the file has no header; with or without the target.
         options: of the plug-in that reads the file, as in ``[data]``.
+        whole: a row that cannot be read is an error and not left out, so that answers stand beside their rows.
 
     Raises:
         ShapeError: a column that the model needs is not there.
@@ -74,7 +76,8 @@ def open_rows(
     image = next((spec for spec in inputs if spec.kind == "image"), None)
     if image and all(Path(place).suffix.lower() in SUFFIXES for place in places):
         return Opened({image.name: _alone(places, image)}, None, _digest.files(places))
-    dataset = _source.read(places, (Path(),), names=_fitting(places, names, target), given=options)
+    given = {**(options or {}), **(_strict(places) if whole else {})}
+    dataset = _source.read(places, (Path(),), names=_fitting(places, names, target), given=given)
     _complete(dataset, inputs, places[0])
     kinds = {spec.name: spec.kind for spec in inputs if spec.kind in _WRITTEN}
     part = _kinds.apply(dataset, kinds, "the model says so").parts["all"]
@@ -83,6 +86,12 @@ def open_rows(
     truth = _truth(dataset, target, labels) if target in have else None
     notes = tuple(note for note in dataset.notes if " is ignored" not in note)
     return Opened(columns, truth, dataset.digest, notes)
+
+
+def _strict(places: Sequence[str]) -> dict[str, float]:
+    """The options by which the plug-in that reads these places leaves nothing out."""
+    known = {field.name for field in fields(_source.plug_in(places).Options)}
+    return dict.fromkeys({"wrong_rows", "damaged"} & known, 0.0)
 
 
 def _fitting(places: Sequence[str], names: tuple[str, ...], target: str) -> tuple[str, ...]:

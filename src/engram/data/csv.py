@@ -91,6 +91,7 @@ def open(places: tuple[str, ...], names: tuple[str, ...] = (), options: Options 
         origin=", ".join(places),
         notes=_notes(layouts, tables, {c.name: c.reason for c in columns if c.kind == "ignore"}),
         sources=places,
+        gaps=chosen.missing,
     )
 
 

@@ -24,7 +24,7 @@ from engram.plugins import nearest
 from engram.records import Certificate, Limits, Model
 from engram.runtime import onnxruntime
 
-__all__ = ["probes", "read", "write"]
+__all__ = ["probes", "read", "read_proven", "write"]
 
 _ROWS = 64
 _LIBRARIES = ("engram", "numpy", "onnx", "onnxruntime", "safetensors")
@@ -64,6 +64,36 @@ def read(path: str | Path, limits: Limits = _DEFAULT) -> Model:
     model = found.read(path, limits)
     assert isinstance(model, Model)
     return model
+
+
+def read_proven(path: str | Path, *, tolerance: float = 1e-5, seed: int = 0) -> tuple[Model, Certificate]:
+    """The model in a file, with proof that it answers as the file itself does in its format's own runtime.
+
+    Reading rewrites a graph into the canonical form; this asks both the same questions. A format without a runtime of
+    its own is asked through a session, which proves no more than that the model can answer.
+
+    Raises:
+        FormatError, UsageError: as ``read``.
+        ConversionError: what was read answers differently from the file.
+    """
+    path = Path(path)
+    model = read(path)
+    target, _ = _recognized(_files.beginning(path), path)
+    about = Certificate(
+        original=_proof.digest(model),
+        converted=_proof.file_digest(path),
+        target=target,
+        differences=(),
+        agreement=1.0,
+        tolerance=tolerance,
+        seed=seed,
+        rows=0,
+        runtimes=(onnxruntime.VERSION, onnxruntime.VERSION),
+        versions=_versions(),
+    )
+    if not model.graph:
+        return model, _proof.certify(model.weights, model.weights, about)
+    return model, _asked(model, model, path, about, _Request(tolerance, seed, None))
 
 
 def write(

@@ -39,7 +39,7 @@ def certify(original: Mapping[str, ndarray], converted: Mapping[str, ndarray], a
         raise ConversionError("the converted model has no outputs")
     differences, holds = [], True
     for name, array in converted.items():
-        known = name if name in original else name.removeprefix("network/")
+        known = name if name in original else name.removeprefix("network/").removeprefix("answer/")
         if known not in original:
             raise ConversionError(f"the converted model has an output {name!r} that the original does not have")
         one, other = np.asarray(original[known]), np.asarray(array)

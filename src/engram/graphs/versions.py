@@ -17,6 +17,7 @@ from engram.graphs.naming import subgraphs
 
 __all__ = ["pin"]
 
+_WRONG_BEFORE = {"Resize": 11, "Upsample": OPSET, "Hardmax": 13}
 _PINNED = {"": OPSET, DOMAIN_ML: OPSET_ML}
 
 
@@ -58,6 +59,7 @@ def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
     modern = _without_newer(model, version)
     modern.ir_version = IR_VERSION  # below 4 the converter looks for every initializer among the inputs
     _refuse_old_broadcasting(modern, version)
+    _refuse_wrongly_converted(modern, version)
     try:
         converted = version_converter.convert_version(modern, OPSET)
     except (RuntimeError, version_converter.ConvertError, onnx.checker.ValidationError) as refused:
@@ -118,6 +120,20 @@ def _refuse_old_broadcasting(model: onnx.ModelProto, version: int) -> None:
             raise ConversionError(
                 f"node {node.name or node.output[0]!r} is a PRelu of operator set {version}; "
                 f"export it again with opset {OPSET}"
+            )
+
+
+def _refuse_wrongly_converted(model: onnx.ModelProto, version: int) -> None:
+    """Refuse what the converter turns into something that answers differently, found by running both.
+
+    ``Resize`` and ``Upsample`` from before operator set 11 took their grid by another rule, and ``Hardmax`` from before
+    13 looked over all axes from its own on.
+    """
+    for node in _nodes(model.graph):
+        if not _domain(node) and version < _WRONG_BEFORE.get(node.op_type, 0):
+            raise ConversionError(
+                f"node {node.name or node.output[0]!r} is a {node.op_type} of operator set {version}, which means "
+                f"something else in {OPSET}; export it again with opset {OPSET}"
             )
 
 

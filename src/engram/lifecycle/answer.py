@@ -142,7 +142,7 @@ def reading(described: Pipeline | None) -> dict[str, Any]:
 def _from_file(model: Model, data: str | Path, described: Pipeline | None = None) -> Opened:
     if not model.preprocessing:
         raise UsageError("this model takes tensors and not rows; call model.predict with an array in Python")
-    return open_rows(data, model.signature.inputs, **reading(described))
+    return open_rows(data, model.signature.inputs, whole=True, **reading(described))
 
 
 def _header(answer: Prediction) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from engram.errors import UsageError
-from engram.formats._convert import read, write
+from engram.formats._convert import read_proven, write
 from engram.records import Certificate, Version
 from engram.store.references import check_name
 from engram.store.store import Store
 
-__all__ = ["export", "keep_file"]
+__all__ = ["convert", "export", "keep_file"]
 
 
 def export(
@@ -44,7 +44,19 @@ def keep_file(path: str | Path, name: str, *, store: Store) -> Version:
 
     Raises:
         FormatError: the file is damaged, hostile or of no known format.
+        ConversionError: what was read answers differently from the file; nothing is kept.
     """
     check_name(name)
-    model = read(path)
-    return store.keep(name, model, facts={"imported": Path(path).name, "parameters": model.parameters})
+    model, certificate = read_proven(path)
+    facts = {"imported": Path(path).name, "parameters": model.parameters}
+    return store.keep(name, model, certificate=certificate, facts=facts)
+
+
+def convert(path: str | Path, out: str | Path, *, to: str = "", tolerance: float) -> Certificate:
+    """Turn a model file into another format; both the reading and the writing are proven.
+
+    Raises:
+        FormatError: the file is damaged, hostile or of no known format.
+        ConversionError: what was read or what would be written answers differently; nothing is written.
+    """
+    return write(read_proven(path, tolerance=tolerance)[0], out, to=to, tolerance=tolerance)

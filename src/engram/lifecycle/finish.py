@@ -159,7 +159,7 @@ def _judged(prepared: Prepared, model: Model, state: TrainingState, watch: Watch
         title=pipeline.keep.name,
         slices=slices,
         history=state.history,
-        epochs=pipeline.train.epochs or 0,
+        epochs=state.epoch if pipeline.train.minutes else pipeline.train.epochs or 0,
         findings=(*dataset.notes, *prepared.findings),
         take=readable(part.take, {c.name for c in dataset.columns if c.kind == "date"}),
         facts=_shown(prepared, model, state),

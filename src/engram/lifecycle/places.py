@@ -10,12 +10,18 @@ from engram.settings import Settings
 from engram.store.store import Store
 from engram.store.store import open as _open
 
-__all__ = ["open_store", "report_page"]
+__all__ = ["data_place", "open_store", "report_page"]
 
 
 def open_store(place: str | Path, settings: Settings) -> Store:
     """The store at this place, or, for an empty one, the store that the settings name."""
     return _open(place or settings.store, who=settings.who, answer=Answer())
+
+
+def data_place(data: str | Path, settings: Settings) -> str:
+    """Where data lie that are named without a pipeline file: here, else in the folder that ENGRAM_DATA names."""
+    there = settings.data / data if settings.data else None
+    return str(data) if there is None or Path(data).exists() or not there.exists() else str(there)
 
 
 def report_page(reference: str, store: Store) -> Path:

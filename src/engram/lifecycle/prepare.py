@@ -7,15 +7,17 @@ the same data, the same preprocessing and the same first weights as the one it c
 from __future__ import annotations
 
 import copy
+import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engram.errors import DataError, MissingLibrary, UnknownName
+from engram.errors import DataError, MissingLibrary, UnknownName, UsageError
 
 try:
     import torch
@@ -82,6 +84,7 @@ def prepare(pipeline: Pipeline, settings: Settings, watch: Watch) -> Prepared:
     watch(Progress("reading", note=", ".join(pipeline.data.source)))
     dataset, task = load(pipeline, search=[settings.data] if settings.data else [])
     _same_data(pipeline, dataset)
+    _same_code(pipeline)
     _can_judge(pipeline, dataset, task)
     findings = check(dataset, task)
     watch(Progress("preprocessing"))
@@ -105,7 +108,7 @@ def prepare(pipeline: Pipeline, settings: Settings, watch: Watch) -> Prepared:
         keep=replace(pipeline.keep, name=pipeline.keep.name or pipeline.name),
     )
     reasons = {**why, **tried, **because, **{f"columns.{p.name}": p.why for p in preprocessing.plans}}
-    lock = dump(explicit, reasons, _facts(dataset, task))
+    lock = dump(explicit, reasons, {**_facts(dataset, task), **_code(pipeline)})
     return Prepared(explicit, lock, reasons, dataset, task, findings, preprocessing, signature, network)
 
 
@@ -133,6 +136,25 @@ def _same_data(pipeline: Pipeline, dataset: Dataset) -> None:
         raise DataError(
             f"the data ({dataset.origin}) have changed since {name} was locked: their digest is {dataset.digest[:19]}… "
             f"and the lock file says {str(kept)[:19]}…; bring the old data back, or begin anew from the pipeline file"
+        )
+
+
+def _code(pipeline: Pipeline) -> dict[str, str]:
+    """The digest of the user's own file that makes the network, which decides what is learned as the data do."""
+    path = Path(pipeline.folder, pipeline.model.kind.rpartition(":")[0])
+    if ".py:" not in pipeline.model.kind or not path.is_file():
+        return {}
+    return {"code": f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"}
+
+
+def _same_code(pipeline: Pipeline) -> None:
+    kept, now = pipeline.lock.get("code"), _code(pipeline).get("code", "")
+    if kept and kept != now:
+        raise UsageError(
+            f"{pipeline.model.kind.rpartition(':')[0]} has changed since {pipeline.name.removesuffix('.lock')} was "
+            f"locked: its digest is {now[:19]}… and the lock file says {str(kept)[:19]}…; bring the old file back, or "
+            "begin anew from the pipeline file",
+            place="model.kind",
         )
 
 

@@ -79,7 +79,7 @@ def run(
         can_be_kept(described)
         prepared = _prepared(described, hands)
         record = _begun(described, prepared, store)
-        return _trained(prepared, record, hands, checkpoint=None)
+        return _trained(prepared, record, hands, going_on=False)
 
 
 def resume(run: str, *, store: Store, settings: Settings, watch: Watch, halt: Callable[[], bool]) -> Version:
@@ -91,14 +91,27 @@ def resume(run: str, *, store: Store, settings: Settings, watch: Watch, halt: Ca
         DataError: the data have changed since.
     """
     record = store.run(run)
-    if record.status == "kept":
-        raise UsageError(f"run {run} is finished and kept as {record.version[:19]}…; start another with engram run")
+    _refuse_kept(record)
     described = parse(record.lock, name=record.name, folder=record.folder)
     _same_libraries(record, described)
     hands = _Hands(store, settings, watch, halt)
     with located(described.text, f"{record.name}.lock.toml"):
         prepared = _prepared(described, hands)
-        return _trained(prepared, record, hands, checkpoint=store.last(run) if record.step else None)
+        return _trained(prepared, record, hands, going_on=True)
+
+
+def _refuse_kept(record: Run) -> None:
+    if record.status == "kept":
+        raise UsageError(
+            f"run {record.id} is finished and kept as {record.version[:19]}…; start another with engram run"
+        )
+
+
+def _checkpoint(run: str, store: Store) -> Checkpoint | None:
+    """The checkpoint to go on from, read while the run is held: another process may just have finished it."""
+    record = store.run(run)
+    _refuse_kept(record)
+    return store.last(run) if record.step else None
 
 
 def _prepared(described: Pipeline, hands: _Hands) -> Prepared:
@@ -142,9 +155,10 @@ def _begun(described: Pipeline, prepared: Prepared, store: Store) -> Run:
     return record
 
 
-def _trained(prepared: Prepared, record: Run, hands: _Hands, *, checkpoint: Checkpoint | None) -> Version:
+def _trained(prepared: Prepared, record: Run, hands: _Hands, *, going_on: bool) -> Version:
     store, again = hands.store, resuming(record.id, hands.store, hands.settings)
     with held(record, store):
+        checkpoint = _checkpoint(record.id, store) if going_on else None
         hands.watch(Progress("started", note=record.id))
         try:
             training = _training(prepared, record, hands)

@@ -7,17 +7,17 @@ thousand on narrow ones, which is what makes one row fast to answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
-from engram.graphs.build import Builder, element_type
+from engram.graphs.build import DOMAIN_ML, Builder, element_type
 from engram.preprocessing import SHELF
 from engram.preprocessing._columns import ColumnPlan
 
-__all__ = ["Block", "apply", "arrange", "emit", "learn"]
+__all__ = ["Block", "apply", "arrange", "emit", "learn", "with_gaps"]
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -31,12 +31,15 @@ class Block:
         columns: raw columns that go in, side by side.
         steps: name of the plug-in and what it learned, in order.
         names: of the features that come out; empty for images.
+        gaps: raw values that mean a gap beside NaN and the empty word; the graph knows them, so that a row means the
+            same wherever it is read.
     """
 
     kind: str
     columns: tuple[str, ...]
     steps: tuple[tuple[str, Any], ...]
     names: tuple[str, ...] = ()
+    gaps: tuple[str, ...] | tuple[float, ...] = ()
 
 
 def arrange(plans: Sequence[ColumnPlan]) -> list[tuple[ColumnPlan, ...]]:
@@ -75,6 +78,8 @@ def finished(plans: Sequence[ColumnPlan], steps: Sequence[tuple[str, Any]]) -> B
 def apply(block: Block, columns: Mapping[str, ndarray]) -> ndarray:
     """What the block makes of raw columns: float32 (rows, features), or (rows, channels, height, width)."""
     values = _stacked(block.kind, [columns[name] for name in block.columns])
+    if block.gaps:
+        values = np.where(np.isin(values, block.gaps), np.nan if _wide(block.kind) else "", values)
     for name, fitted in block.steps:
         values = SHELF.take(name).transform(values, fitted)
     return values if values.dtype == np.float32 else np.clip(values, -_LARGEST, _LARGEST).astype(np.float32)
@@ -92,12 +97,47 @@ def emit(block: Block, builder: Builder) -> str:
         axis = builder.constant(np.array([1]))
         columns = [builder.node("Unsqueeze", name, axis) for name in block.columns]
         value = builder.node("Concat", *columns, axis=1) if rest else columns[0]
+    if block.gaps:
+        value = _emptied(block, builder, value)
     for name, fitted in block.steps:
         value = SHELF.take(name).nodes(fitted, builder, value)
     if wide or _ordinal(block):
         edges = builder.constant(np.float64(-_LARGEST)), builder.constant(np.float64(_LARGEST))
         value = builder.node("Cast", builder.node("Clip", value, *edges), to=element_type("float32"))
     return value
+
+
+def with_gaps(block: Block, words: Sequence[str]) -> Block:
+    """The block, which also takes these words for gaps; of a column of numbers those that are numbers."""
+    if block.kind in {"category", "text"}:
+        return replace(block, gaps=tuple(word for word in words if word))
+    if block.kind == "number":
+        return replace(block, gaps=tuple(number for word in words if (number := _number(word)) is not None))
+    return block
+
+
+def _number(word: str) -> float | None:
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _emptied(block: Block, builder: Builder, value: str) -> str:
+    """The raw value with its words for a gap made into the gap itself."""
+    if _wide(block.kind):
+        found = [builder.node("Equal", value, builder.constant(np.float64(number))) for number in block.gaps]
+        gap = found[0]
+        for other in found[1:]:
+            gap = builder.node("Or", gap, other)
+        return builder.node("Where", gap, builder.constant(np.float64("nan")), value)
+    ones = [1] * len(block.gaps)
+    marked = builder.node(
+        "LabelEncoder", value, domain=DOMAIN_ML, keys_strings=list(block.gaps), values_int64s=ones, default_int64=0
+    )
+    gap = builder.node("Cast", marked, to=element_type("bool"))
+    return builder.node("Where", gap, builder.constant([""]), value)
 
 
 def _stacked(kind: str, columns: Sequence[ndarray]) -> ndarray:

@@ -17,7 +17,7 @@ from numpy import ndarray
 from engram.errors import DataError
 from engram.graphs.build import Builder
 from engram.preprocessing import image
-from engram.preprocessing._blocks import Block, apply, arrange, emit, finished, learn
+from engram.preprocessing._blocks import Block, apply, arrange, emit, finished, learn, with_gaps
 from engram.preprocessing._columns import ColumnPlan
 from engram.preprocessing._gather import pictures, together
 from engram.preprocessing._statistics import of_images, of_numbers, of_words
@@ -63,7 +63,7 @@ def fit(dataset: Dataset, plans: Sequence[ColumnPlan]) -> Preprocessing:
         lacking = "every column is ignored" if not used else "there are no training rows"
         raise DataError(f"{dataset.origin or 'the data'}: {lacking}, so there is nothing to learn from; see [columns]")
     tables, images = _fit_table(part, used), _fit_pictures(part, used)
-    blocks = (*tables[0], *images[0])
+    blocks = (*(with_gaps(block, dataset.gaps) for block in tables[0]), *images[0])
     statistics = tables[1] | images[1]
     channels = {name: statistics[name]["channels"] for name in images[1]}
     inputs = tuple(_raw(plan, channels.get(plan.name, 0)) for plan in used)

@@ -73,6 +73,7 @@ class Dataset:
         origin: where the data came from, as the user wrote it.
         notes: what was noticed on the way in (rows left out, with their numbers), one sentence each.
         sources: files that were read.
+        gaps: words that this source has for a gap (``?``); a raw row that is served may have them, too.
     """
 
     columns: tuple[Column, ...]
@@ -82,6 +83,7 @@ class Dataset:
     origin: str = ""
     notes: tuple[str, ...] = ()
     sources: tuple[str, ...] = field(default=())
+    gaps: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column:
         """The column of this name; KeyError if there is none."""

@@ -96,7 +96,8 @@ class TrainSection:
         precision: ``float32`` or ``bfloat16``.
         threads: CPU threads of torch; part of what makes a run repeatable.
         checkpoint: ``{steps = 500, minutes = 5}``, whichever comes first; also at each epoch's end.
-        minutes: train no longer than this; 0 is no limit.
+        minutes: end after the epoch in which so many minutes are over; 0 is no limit. A run that ends by the clock
+            does not repeat to the bit.
         seed: of every random choice.
     """
 

@@ -28,7 +28,7 @@ from engram.training.feed import Feed, order
 from engram.training.losses import Loss, loss_for, weights_for
 from engram.training.optimizers import optimizer_for, rate_for
 from engram.training.stopping import Watch, rule_for
-from engram.training.tally import Tally, watched
+from engram.training.tally import Tally, falls, watched
 
 __all__ = ["Calls", "Training", "standardized"]
 
@@ -79,6 +79,16 @@ def standardized(targets: Tensor) -> tuple[float, float]:
     return (spread if spread > 0 else 1.0), float(targets.double().mean())
 
 
+def _refuse_single_rows(network: nn.Module, batch: int) -> None:
+    """One row has no variance, which batch normalization divides by."""
+    if batch == 1 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):  # noqa: SLF001 - torch's own tests for it
+        raise UsageError(
+            "[train] batch = 1 is refused: the network has batch normalization, which needs at least 2 rows at a time; "
+            "say batch = 2, or norm = false in [model]",
+            place="train.batch",
+        )
+
+
 class Training:
     """One run of training, from its first step or from a checkpoint to its end."""
 
@@ -100,6 +110,7 @@ class Training:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._feeds, self._task, self._section, self._calls = feeds, task, section, calls
         rows, batch = len(feeds["train"]), section.batch or 1
+        _refuse_single_rows(self.network, batch)
         # a last batch of one row has no variance, which batch normalization needs
         self._batches = max(math.ceil(rows / batch) - (1 if rows % batch == 1 and rows > 1 else 0), 1)
         self._steps = self._batches * (section.epochs or 1)
@@ -259,7 +270,7 @@ class Training:
             if "validation" in self._feeds:
                 numbers |= self._validate()
             number = numbers[self._rule.watch]
-            falling = not self._rule.watch.endswith(("accuracy",))
+            falling = falls(self._rule.watch)
             place.watch = place.watch.seen(number, epoch=place.epoch + 1, falling=falling, least=self._rule.least)
             better = place.watch.epoch == place.epoch + 1
             if better:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engram.errors import UnknownName
+from engram.errors import UnknownName, UsageError
 from engram.plugins import nearest
 from engram.records import Task
 
@@ -89,6 +90,11 @@ def weights_for(wanted: str | Mapping[str, float], task: Task, targets: Tensor) 
             if label not in task.labels:
                 raise UnknownName(
                     f"[train] class_weights names {label!r}, no label of the data; {nearest(label, task.labels)}",
+                    place="train.class_weights",
+                )
+            if not (math.isfinite(wanted[label]) and wanted[label] > 0):
+                raise UsageError(
+                    f"[train] class_weights: {label!r} = {wanted[label]} is refused: a weight is a number above 0",
                     place="train.class_weights",
                 )
         return torch.tensor([float(wanted.get(label, 1.0)) for label in task.labels])

@@ -79,8 +79,8 @@ def optimizer_for(written: Mapping[str, Any], network: nn.Module) -> torch.optim
     if name not in OPTIMIZERS:
         raise UnknownName(f"optimizer {name!r} does not exist; {nearest(name, OPTIMIZERS)}", place=_PLACE)
     record = options(OPTIMIZERS[name], {k: v for k, v in written.items() if k != "name"}, _PLACE)
-    if record.lr <= 0:
-        raise UsageError(f"[train] optimizer: lr = {record.lr} is refused: it must be above 0", place=_PLACE)
+    if not 0 < record.lr < math.inf:
+        raise UsageError(f"[train] optimizer: lr = {record.lr} is refused: it is a number above 0", place=_PLACE)
     values = {key: getattr(record, key) for key in record.__slots__}
     if name == "sgd" and not record.momentum:
         values["nesterov"] = False

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engram.records import Task
 
-__all__ = ["Tally", "watched"]
+__all__ = ["Tally", "falls", "watched"]
 
 
 class Tally:
@@ -62,6 +62,11 @@ class Tally:
             return ((outputs[:, 0] > 0) == (targets == 1)).sum()
         scale, offset = self._unit
         return ((outputs[:, 0] * scale + offset - targets) ** 2).sum()
+
+
+def falls(number: str) -> bool:
+    """Whether less of this number is better: true of losses and errors, not of shares that are right."""
+    return number.endswith((".loss", ".rmse"))
 
 
 def watched(task: Task, parts: tuple[str, ...]) -> tuple[str, ...]:

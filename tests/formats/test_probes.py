@@ -1,6 +1,7 @@
 """Rows that are asked: from what training saw, and from what it did not."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,3 +69,9 @@ def test_statistics_that_say_nothing_useful_still_give_rows(rows: int, seed: int
     statistics = {spec.name: rubbish for spec in RAW[:3]} | {"class": 3, "photo": {"height": "tall"}}
     found = asked(RAW, statistics, rows=rows, seed=seed)
     assert all(len(array) == rows for array in found.values())
+
+
+@pytest.mark.parametrize("value", [-(2**63) - 1, 10**400, -(10**400), float("inf"), float("nan"), 1e308])
+def test_a_bound_of_absurd_size_is_passed_over(value):
+    found = asked(RAW, {"age": {"min": value, "max": value, "examples": [value]}})
+    assert all(not np.isinf(column).any() for column in found.values() if column.dtype.kind == "f")

@@ -22,6 +22,7 @@ _UNSEEN = ("never seen before", "naïve 東京 🙂", " ")
 _FREE_AXIS = 8
 _SIDE = 32
 _CENTURY = (0.0, 2_000_000_000.0)
+_LARGEST = 1e100
 
 
 def probes(model: Model, rows: int = 64, seed: int = 0) -> dict[str, ndarray]:
@@ -80,7 +81,7 @@ def _numbers(spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Gen
     low, high = _range(spec, seen)
     mean, spread = _number(seen, "mean", (low + high) / 2), _number(seen, "std", (high - low) / 4)
     drawn = generator.normal(mean, max(spread, 1e-6), rows).clip(low, high)
-    examples = [float(one) for one in seen.get("examples", ()) if isinstance(one, (int, float))]
+    examples = [float(one) for one in seen.get("examples", ()) if _usable(one)]
     if examples:
         drawn[::2] = generator.choice(examples, len(drawn[::2]))
     if spec.kind == "boolean":
@@ -159,5 +160,9 @@ def _with_edges(drawn: ndarray, edges: Sequence[Any]) -> ndarray:
 
 def _number(seen: Mapping[str, Any], key: str, default: float) -> float:
     value = seen.get(key, default)
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
-    return float(value) if usable else default
+    return float(value) if _usable(value) else default
+
+
+def _usable(value: Any) -> bool:  # noqa: ANN401 - of a stranger's file
+    """Whether it is a number of a size that can be drawn around; compared as it is, because ``10**400`` is no float."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST

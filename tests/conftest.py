@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A shared machine makes any example slow at times, and what continuous integration tries should not be a matter of luck.
+# A shared machine makes any example slow at times; what continuous integration tries should not be a matter of luck.
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")

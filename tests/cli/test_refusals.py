@@ -442,6 +442,9 @@ def test_a_network_too_wild_to_learn_fails_with_advice(engram, here):
 def test_a_version_that_misses_its_condition_is_not_kept(engram, here):
     table(here, rest='[train]\nepochs = 1\n[keep]\nif = { accuracy = ">= 1.01" }')
     assert "rows is not kept: accuracy is" in engram("run", "rows.toml").sentence
+    shown = engram("log", "rows").out
+    assert "refused" in shown
+    assert "go on with" not in shown
     assert not facade.open(here / "engrams").versions()
 
 

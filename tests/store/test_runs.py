@@ -145,7 +145,11 @@ def test_a_damaged_checkpoint_is_an_error_and_no_older_one_is_taken_instead(stor
         (lambda store, run: store.begin(run), UsageError, "'income-1' is already in the store"),
         (lambda store, run: store.begin(replace(run, id="../x")), UsageError, "run '../x' cannot be used"),
         (lambda store, run: store.begin(replace(run, id="b", status="done")), UsageError, "a run cannot be 'done'"),
-        (lambda store, _: store.finish("income-1", "done"), UsageError, "one of running, stopped, failed, kept"),
+        (
+            lambda store, _: store.finish("income-1", "done"),
+            UsageError,
+            "one of running, stopped, failed, refused, kept",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_run_is_said(store, run, do, error, why):

@@ -66,7 +66,7 @@ def log(
         rows = [(r.id, when(r.started), r.status, r.step) for r in found.unfinished]
         table(("run", "begun", "status", "step"), rows, right=("step",), whole=("run", "begun"))
     for run in found.unfinished:
-        if run.status != "running":
+        if run.status not in {"running", "refused"}:
             say(f"[dim]go on with:[/] {resuming(run.id, opened, settings.read())}")
 
 

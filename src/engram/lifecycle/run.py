@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from engram.errors import EngramError, Interrupted, StoreError, UsageError
+from engram.errors import ConditionNotMet, EngramError, Interrupted, StoreError, UsageError
 from engram.lifecycle.alive import held, resuming
 from engram.lifecycle.conditions import can_be_kept
 from engram.lifecycle.feeds import feeds
@@ -178,6 +178,9 @@ def _trained(prepared: Prepared, record: Run, hands: _Hands, *, going_on: bool) 
         except StoreError as refused:
             _failed(store, record)
             raise StoreError(f"{refused}; then go on with: {again}") from None
+        except ConditionNotMet:
+            store.finish(record.id, "refused")
+            raise
         except EngramError:
             _failed(store, record)
             raise

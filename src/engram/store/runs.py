@@ -26,7 +26,7 @@ from engram.store.writing import Draft, Record
 
 __all__ = ["STATUSES", "Saved", "begin", "every", "finish", "run", "save", "saved"]
 
-STATUSES = ("running", "stopped", "failed", "kept")
+STATUSES = ("running", "stopped", "failed", "refused", "kept")
 _LAST = 2
 
 

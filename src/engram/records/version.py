@@ -84,7 +84,7 @@ class Run:
         id: what a user types to resume it.
         name: of the network it makes.
         started: when.
-        status: ``running``, ``stopped``, ``failed``, ``refused`` (trained, and not what ``[keep] if`` asks) or ``kept``.
+        status: ``running``, ``stopped``, ``failed``, ``refused`` (by ``[keep] if``) or ``kept``.
         pipeline: the pipeline file as it was written.
         lock: the lock file: everything found, made explicit.
         folder: where relative paths of the pipeline file start.

@@ -273,7 +273,7 @@ class Store:
             return runs.saved(connection, runs.run(connection, identity).id)
 
     def finish(self, identity: str, status: str, version: str = "") -> Run:
-        """Write down how a run ended (``stopped``, ``failed``, ``refused``, ``kept``), and the digest of its version."""
+        """Write down how a run ended (``stopped``, ``failed``, ``refused``, ``kept``), and its version's digest."""
         self._there()
         with self._catalog.writing() as connection:
             return runs.finish(connection, identity, status, version)

@@ -1,5 +1,6 @@
 """The loop against what theory and plain torch say."""
 
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from engram.records.pipeline import TrainSection
 from engram.training.feed import MemoryFeed, order
 from engram.training.loop import Calls, Training
 from engram.training.settle import settle
+from engram.training.state import seed_all
 
 BINARY = Task("binary", "y", ("no", "yes"))
 SECTION = TrainSection(epochs=3, batch=16, optimizer={"name": "adamw", "lr": 1e-2}, ema=0.9, threads=1, device="cpu",
@@ -64,6 +66,35 @@ def test_a_run_resumed_from_any_checkpoint_ends_in_the_same_bits(optimizer):
 
 def states_of(run: Training) -> dict[str, np.ndarray]:
     return {name: value.numpy().copy() for name, value in run.network.state_dict().items()}
+
+
+class Dithers(nn.Module):
+    """A layer of somebody's own that draws from every generator there is."""
+
+    def forward(self, values):
+        if not self.training:
+            return values
+        numpys = np.random.random()  # noqa: NPY002 - what such a layer would call
+        return values + 0.1 * (random.random() + numpys + torch.rand(()))
+
+
+def test_a_network_that_draws_from_any_generator_resumes_in_the_same_bits():
+    def begin(calls: Calls) -> Training:
+        seed_all(0)
+        net = nn.Sequential(nn.Linear(6, 8), Dithers(), nn.Linear(8, 1))
+        settled, _ = settle(SECTION, BINARY, rows=150, pictures=False)
+        section = replace(settled, precision="float32", threads=1)
+        return Training(net, {"train": table()}, task=BINARY, section=section, calls=calls)
+
+    saved: list[Checkpoint] = []
+    whole = begin(Calls(save=lambda checkpoint, _: saved.append(checkpoint)))
+    whole.run()
+    for checkpoint in saved[:-1]:
+        again = begin(Calls())
+        seed_all(99)
+        again.resume(checkpoint)
+        again.run()
+        assert same(states_of(again), states_of(whole))
 
 
 def test_the_same_steps_as_a_loop_written_by_hand():

@@ -41,6 +41,7 @@ from engram.settings import Settings
 from engram.training.feed import Feed, MemoryFeed
 from engram.training.loop import Calls, Training
 from engram.training.settle import faster, settle
+from engram.training.state import seed_all
 
 __all__ = ["Prepared", "network_outputs", "prepare", "versions"]
 
@@ -93,7 +94,7 @@ def prepare(pipeline: Pipeline, settings: Settings, watch: Watch) -> Prepared:
     rows = len(dataset.parts["train"])
     pictures = len(signature.inputs[0].shape) > 2
     train, why = settle(pipeline.train, task, rows=rows, pictures=pictures)
-    torch.manual_seed(train.seed)
+    seed_all(train.seed)
     network, model, because = choose(pipeline.model, signature, rows=rows, folder=pipeline.folder)
     sizes = tuple(axis for axis in signature.inputs[0].shape[1:] if isinstance(axis, int))
     train, tried = faster(train, network, (train.batch or 1, *sizes))

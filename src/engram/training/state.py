@@ -5,6 +5,7 @@ Arrays are copied: torch's own ``state_dict`` shares memory with what goes on le
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,16 @@ from torch import Tensor, nn
 
 from engram.errors import UsageError
 
-__all__ = ["arrays", "load_weights", "optimizer_facts", "random_state", "restore_random", "restore_slots", "slots"]
+__all__ = [
+    "arrays",
+    "load_weights",
+    "optimizer_facts",
+    "random_state",
+    "restore_random",
+    "restore_slots",
+    "seed_all",
+    "slots",
+]
 
 
 def arrays(tensors: Mapping[str, Tensor]) -> dict[str, ndarray]:
@@ -76,16 +86,33 @@ def optimizer_facts(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return {"kind": type(optimizer).__name__, "groups": groups}
 
 
+def seed_all(seed: int) -> None:
+    """Seed every generator that a network may draw from: torch's, Python's own and numpy's."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the one that a network written elsewhere draws from
+
+
 def random_state() -> dict[str, ndarray]:
-    """The state of torch's generators."""
-    states = {"torch": torch.get_rng_state().numpy().copy()}
+    """The state of the generators of torch, Python (without a kept second normal) and numpy (likewise)."""
+    numpys = np.random.get_state(legacy=False)["state"]  # noqa: NPY002 - see ``seed_all``
+    states = {
+        "torch": torch.get_rng_state().numpy().copy(),
+        "python": np.array(random.getstate()[1], dtype=np.uint32),
+        "numpy": np.append(numpys["key"], np.uint32(numpys["pos"])).astype(np.uint32),
+    }
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state().numpy().copy()
     return states
 
 
 def restore_random(states: Mapping[str, ndarray]) -> None:
-    """Set torch's generators to these states."""
+    """Set the generators to these states; one that an older checkpoint lacks stays as it is."""
     torch.set_rng_state(torch.from_numpy(np.array(states["torch"])))
+    if "python" in states:
+        random.setstate((3, tuple(states["python"].tolist()), None))
+    if "numpy" in states:
+        *key, position = states["numpy"].tolist()
+        np.random.set_state(("MT19937", np.array(key, dtype=np.uint32), position, 0, 0.0))  # noqa: NPY002 - likewise
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(torch.from_numpy(np.array(states["cuda"])))

@@ -1,12 +1,15 @@
 """Files in and out of the store, each with a proof that it answers the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import engram
-from engram.errors import DataError, UsageError
+from engram.errors import ConversionError, DataError, UsageError
+from engram.formats._convert import Request, prove, read
 from engram.lifecycle.answer import predict_file
 
 
@@ -34,6 +37,16 @@ def test_an_imported_file_is_kept_with_a_certificate_against_the_file_itself(exp
     with torch.no_grad():
         theirs = network(torch.from_numpy(rows)).numpy()
     np.testing.assert_allclose(next(iter(answer.outputs.values())), theirs, atol=1e-5)
+
+
+def test_a_reading_that_answers_differently_from_its_file_is_refused(exported):
+    path, _ = exported
+    model = read(path)
+    assert prove(model, path, Request()).holds
+    name, weight = next(iter(model.weights.items()))
+    misread = replace(model, weights={**model.weights, name: weight + np.float32(0.5)})
+    with pytest.raises(ConversionError, match="answers differently"):
+        prove(misread, path, Request())
 
 
 def test_a_file_is_converted_with_proof(exported, tmp_path):

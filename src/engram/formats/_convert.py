@@ -24,7 +24,7 @@ from engram.plugins import nearest
 from engram.records import Certificate, Limits, Model
 from engram.runtime import onnxruntime
 
-__all__ = ["probes", "read", "read_proven", "write"]
+__all__ = ["Request", "probes", "prove", "read", "read_proven", "write"]
 
 _ROWS = 64
 _LIBRARIES = ("engram", "numpy", "onnx", "onnxruntime", "safetensors")
@@ -32,12 +32,12 @@ _DEFAULT = Limits()
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """How a conversion is to be proven."""
+class Request:
+    """How a conversion is to be proven; the fields are the arguments of ``write``."""
 
-    tolerance: float
-    seed: int
-    original: Callable[[Mapping[str, ndarray]], Mapping[str, ndarray]] | None
+    tolerance: float = 1e-5
+    seed: int = 0
+    original: Callable[[Mapping[str, ndarray]], Mapping[str, ndarray]] | None = None
 
 
 def read(path: str | Path, limits: Limits = _DEFAULT) -> Model:
@@ -76,24 +76,21 @@ def read_proven(path: str | Path, *, tolerance: float = 1e-5, seed: int = 0) -> 
         FormatError, UsageError: as ``read``.
         ConversionError: what was read answers differently from the file.
     """
-    path = Path(path)
     model = read(path)
+    return model, prove(model, Path(path), Request(tolerance, seed, None))
+
+
+def prove(model: Model, path: Path, request: Request) -> Certificate:
+    """That a model answers as the file does that it was read from.
+
+    Raises:
+        ConversionError: it answers differently.
+    """
     target, _ = _recognized(_files.beginning(path), path)
-    about = Certificate(
-        original=_proof.digest(model),
-        converted=_proof.file_digest(path),
-        target=target,
-        differences=(),
-        agreement=1.0,
-        tolerance=tolerance,
-        seed=seed,
-        rows=0,
-        runtimes=(onnxruntime.VERSION, onnxruntime.VERSION),
-        versions=_versions(),
-    )
+    about = _about(model, path, target, request)
     if not model.graph:
-        return model, _proof.certify(model.weights, model.weights, about)
-    return model, _asked(model, model, path, about, _Request(tolerance, seed, None))
+        return _proof.certify(model.weights, model.weights, about)
+    return _asked(model, model, path, about, request)
 
 
 def write(
@@ -131,7 +128,7 @@ def write(
     with _files.workplace(path) as folder:
         made = folder / path.name
         found.write(model, made)
-        certificate = _prove(model, made, target, _Request(tolerance, seed, original))
+        certificate = _prove(model, made, target, Request(tolerance, seed, original))
         beside = sorted(file for file in folder.iterdir() if file != made)
         proof = folder / f"{path.name}.certificate.json"
         proof.write_text(_certificate.as_json(certificate), encoding="utf-8")
@@ -173,7 +170,7 @@ def _suffixes(name: str) -> tuple[str, ...]:
         return ()
 
 
-def _prove(model: Model, made: Path, target: str, request: _Request) -> Certificate:
+def _prove(model: Model, made: Path, target: str, request: Request) -> Certificate:
     """Ask the model and the file, and refuse the file if they answer differently."""
     found = SHELF.take(target)
     try:
@@ -182,9 +179,17 @@ def _prove(model: Model, made: Path, target: str, request: _Request) -> Certific
         raise ConversionError(f"{made.name} could not be read again once written: {wrong}") from wrong
     if "names" in found.CARRIES:
         _equal_weights(model, again, made.name)
-    about = Certificate(
+    about = _about(model, made, target, request)
+    if not model.graph:
+        return _proof.certify(model.weights, again.weights, about)
+    return _asked(model, again, made, about, request)
+
+
+def _about(model: Model, file: Path, target: str, request: Request) -> Certificate:
+    """The certificate of a model and a file, before anything was asked."""
+    return Certificate(
         original=_proof.digest(model),
-        converted=_proof.file_digest(made),
+        converted=_proof.file_digest(file),
         target=target,
         differences=(),
         agreement=1.0,
@@ -194,12 +199,9 @@ def _prove(model: Model, made: Path, target: str, request: _Request) -> Certific
         runtimes=(_runtime(request), onnxruntime.VERSION),
         versions=_versions(),
     )
-    if not model.graph:
-        return _proof.certify(model.weights, again.weights, about)
-    return _asked(model, again, made, about, request)
 
 
-def _asked(model: Model, again: Model, made: Path, about: Certificate, request: _Request) -> Certificate:
+def _asked(model: Model, again: Model, made: Path, about: Certificate, request: Request) -> Certificate:
     fixed = _answers.batch(model)
     rows = -(-_ROWS // fixed) * fixed if fixed else _ROWS
     inputs = probes(model, rows, request.seed)
@@ -244,7 +246,7 @@ def _equal_weights(model: Model, again: Model, name: str) -> None:
             raise ConversionError(f"{name} holds another weight {key!r} than the model; nothing was written")
 
 
-def _runtime(request: _Request) -> str:
+def _runtime(request: Request) -> str:
     return onnxruntime.VERSION if request.original is None else "the program the model comes from"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
@@ -54,4 +54,6 @@ def _option(option: Any) -> list[str]:  # noqa: ANN401 - an option of typer
 
 
 def _type(option: Any) -> str:  # noqa: ANN401 - an option of typer
-    return _TYPES[option.type_descriptor.annotation.__name__]
+    kind = option.type_descriptor.annotation
+    several = get_args(kind)  # an option that may be given more than once is a list
+    return f"{_TYPES[several[0].__name__]}, again for more" if several else _TYPES[kind.__name__]

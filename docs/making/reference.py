@@ -50,7 +50,8 @@ def _python() -> str:
     records = [record(made) for _, made in shown if inspect.isclass(made)]
     methods = [
         function(f"store.{name}", made)
-        for name, made in vars(Store).items()
+        for part in Store.__mro__
+        for name, made in vars(part).items()
         if inspect.isfunction(made) and not name.startswith("_")
     ]
     said = [prose(inspect.cleandoc(engram.__doc__ or "")), fragment("python.md")]

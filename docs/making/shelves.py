@@ -12,6 +12,7 @@ from types import ModuleType
 from engram.architectures.layers import TYPES
 from engram.plugins import Shelf
 from engram.preprocessing._columns import STEPS
+from engram.store.catalogs._contract import Catalog
 from engram.store.places._contract import Place
 from making.callables import described, function
 from making.docstrings import first_sentence, parse
@@ -139,10 +140,18 @@ def _public(_name: str, module: ModuleType) -> str:
 
 
 def _place(_name: str, module: ModuleType) -> str:
-    methods = [(name, made) for name, made in vars(Place).items() if inspect.isfunction(made) and name[0] != "_"]
+    return _contract("## What a place does", module, Place)
+
+
+def _catalog(_name: str, module: ModuleType) -> str:
+    return _contract("## What a catalog does", module, Catalog)
+
+
+def _contract(heading: str, module: ModuleType, contract: type) -> str:
+    methods = [(name, made) for name, made in vars(contract).items() if inspect.isfunction(made) and name[0] != "_"]
     rows = [[code(name), first_sentence(made.__doc__)] for name, made in methods]
     opened = described(parse(module.open.__doc__))
-    return "\n\n".join(["## What a place does", opened, table(["method", "what it does"], rows)])
+    return "\n\n".join([heading, opened, table(["method", "what it does"], rows)])
 
 
 def _routes(_name: str, module: ModuleType) -> str:
@@ -180,6 +189,7 @@ SHELVES = (
     Kind("formats", "engram.formats", "Formats", "found from a file's content, or named by `--to`", _format),
     Kind("runtime", "engram.runtime", "Runtimes", "where a model computes", _public),
     Kind("places", "engram.store.places", "Places", "what a store stands on", _place),
+    Kind("catalogs", "engram.store.catalogs", "Catalogs", "what a store knows of its blobs", _catalog),
     Kind("protocols", "engram.serving.protocols", "Protocols", "a door of `engram serve`", _routes),
 )  # fmt: skip
 """Every shelf, in the order of the life of a model."""

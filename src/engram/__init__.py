@@ -14,7 +14,7 @@ Every verb of the command line is a function here, with the same words. Importin
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,20 @@ if TYPE_CHECKING:
     from engram.lifecycle.alive import Course
     from engram.lifecycle.check import Checked
     from engram.lifecycle.inspect import Inspected
-    from engram.records import Certificate, Dataset, Model, Pipeline, Prediction, Progress, Report, Version
+    from engram.records import (
+        Certificate,
+        Dataset,
+        Gate,
+        Model,
+        Move,
+        Pipeline,
+        Prediction,
+        Progress,
+        Report,
+        Version,
+    )
+    from engram.store.diff import Diff
+    from engram.store.lineage import Lineage
     from engram.store.store import Store
 
 __all__ = [
@@ -36,20 +49,26 @@ __all__ = [
     "Progress",
     "Report",
     "Version",
+    "alias",
     "check",
     "convert",
+    "diff",
     "errors",
     "evaluate",
     "export",
+    "history",
     "inspect",
     "keep",
+    "lineage",
     "list",
     "log",
     "new",
     "open",
     "predict",
+    "protect",
     "read",
     "resume",
+    "rollback",
     "run",
     "serve",
     "show",
@@ -139,46 +158,71 @@ def run(
         return train(pipeline, store=open_store(store, known), settings=known, watch=watch, halt=halt)
 
 
-def resume(run: str, *, store: str | Path = "", watch: Callable[[Progress], None] = _ignore) -> Version:
+def resume(
+    run: str,
+    *,
+    at: int | None = None,
+    folder: str | Path = "",
+    store: str | Path = "",
+    watch: Callable[[Progress], None] = _ignore,
+) -> Version:
     """Go on with a run that was stopped or killed; it ends in the same bits as one that was not.
 
+    Args:
+        run: its id.
+        at: the step of a checkpoint that is held; a new run begins there. None goes on from the last.
+        folder: where relative paths start, where that is not where they started when the run began.
+        store: that holds it; ``ENGRAM_STORE`` or ``./engrams`` if empty.
+        watch: called with the progress.
+
     Raises:
-        errors.VersionNotFound: the store has no such run.
+        errors.VersionNotFound: the store has no such run or checkpoint.
         errors.DataError: the data have changed since.
     """
     from engram import settings
     from engram.lifecycle.places import open_store
-    from engram.lifecycle.run import resume as go_on
+    from engram.lifecycle.resume import resume as go_on
     from engram.lifecycle.stopping import halting
 
     known = settings.read()
     with halting() as halt:
-        return go_on(run, store=open_store(store, known), settings=known, watch=watch, halt=halt)
+        opened = open_store(store, known)
+        return go_on(run, store=opened, settings=known, watch=watch, halt=halt, at=at, folder=str(folder))
 
 
-def open(place: str | Path = "") -> Store:  # noqa: A001 - engram.open() reads as it should
-    """The store at this place; ``ENGRAM_STORE`` or ``./engrams`` if empty."""
+def open(place: str | Path = "", *, trust: Sequence[str | Path] = ()) -> Store:  # noqa: A001 - it reads as it should
+    """The store at this place.
+
+    Args:
+        place: a folder or URL; ``ENGRAM_STORE`` or ``./engrams`` if empty.
+        trust: files of public keys; a version is then only loaded if one of them has signed it. ``ENGRAM_TRUST`` if
+            empty, and where that is not set either, the keys that ``engram trust`` has put into the store.
+    """
     from engram import settings
     from engram.lifecycle.places import open_store
 
-    return open_store(place, settings.read())
+    return open_store(place, settings.read(), trust)
 
 
 def list(store: str | Path = "") -> builtins.list[Version]:  # noqa: A001 - the word of the command line
     """The newest version of every network in the store."""
-    opened = open(store)
-    return [opened.versions(name)[0] for name in opened.names()]
+    return open(store).newest()
 
 
-def log(name: str = "", *, store: str | Path = "") -> Course:
+def log(name: str = "", *, most: int = 0, store: str | Path = "") -> Course:
     """The versions and runs of a network, or of all, newest first.
+
+    Args:
+        name: of the network, or id of one run; empty for all.
+        most: how many versions and runs, the newest; 0 for all.
+        store: that holds them; ``ENGRAM_STORE`` or ``./engrams`` if empty.
 
     Raises:
         errors.VersionNotFound: there is neither a version nor a run of this name.
     """
     from engram.lifecycle.alive import course
 
-    return course(name, open(store))
+    return course(name, open(store), most)
 
 
 def show(reference: str, *, store: str | Path = "") -> Version:
@@ -188,6 +232,83 @@ def show(reference: str, *, store: str | Path = "") -> Version:
         errors.VersionNotFound: no such version.
     """
     return open(store).version(reference)
+
+
+def alias(name: str, reference: str, *, why: str = "", force: bool = False, store: str | Path = "") -> Move:
+    """Let a name point at a version; the history remembers who, when and why.
+
+    Args:
+        name: as ``income@prod``.
+        reference: of the version.
+        why: written into the history.
+        force: also where the alias is protected and its conditions are not met; needs a reason.
+        store: that holds it; ``ENGRAM_STORE`` or ``./engrams`` if empty.
+
+    Raises:
+        errors.VersionNotFound: no such version.
+        errors.ConditionNotMet: the alias is protected, and the version does not meet its conditions.
+    """
+    from engram.store.history import parted
+
+    return open(store).alias(*parted(name), reference, why, force=force)
+
+
+def rollback(name: str, *, to: str = "", undo: bool = False, why: str = "", store: str | Path = "") -> Move:
+    """Let a name point where it pointed before; once more goes one further back.
+
+    Args:
+        name: as ``income@prod``; protected ones go back, too.
+        to: a version where it once pointed, instead of the one before.
+        undo: take the last rollback back instead.
+        why: written into the history.
+        store: that holds it; ``ENGRAM_STORE`` or ``./engrams`` if empty.
+
+    Raises:
+        errors.UsageError: there is nothing further back, or no rollback to undo.
+    """
+    from engram.store.history import parted
+
+    return open(store).rollback(*parted(name), why, to=to, undo=undo)
+
+
+def protect(name: str, conditions: Mapping[str, str], *, why: str = "", store: str | Path = "") -> Gate:
+    """Let a name only move to versions that meet conditions, such as ``{"accuracy": ">= 0.86"}``; none set it free.
+
+    Raises:
+        errors.UsageError: a condition is none, or there is no such metric.
+    """
+    from engram.store.history import parted
+
+    return open(store).protect(*parted(name), conditions, why)
+
+
+def history(name: str, *, store: str | Path = "") -> builtins.list[Move]:
+    """Every move of an alias (``income@prod``), the newest first.
+
+    Raises:
+        errors.VersionNotFound: it was never set.
+    """
+    from engram.store.history import parted
+
+    return open(store).history(*parted(name))
+
+
+def diff(before: str, after: str, *, store: str | Path = "") -> Diff:
+    """What two versions differ in; a notebook shows it as tables.
+
+    Raises:
+        errors.VersionNotFound: no such version.
+    """
+    return open(store).diff(before, after)
+
+
+def lineage(reference: str, *, store: str | Path = "") -> Lineage:
+    """What a version was made from, and what was made from it; a notebook shows it as a picture.
+
+    Raises:
+        errors.VersionNotFound: no such version.
+    """
+    return open(store).lineage(reference)
 
 
 def keep(path: str | Path, name: str, *, store: str | Path = "") -> Version:

@@ -6,17 +6,22 @@ an option of that call.
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = ["VARIABLES", "Settings", "read"]
 
 VARIABLES: Mapping[str, str] = {
     "ENGRAM_STORE": "the store that commands use when --store is not given (default ./engrams)",
+    "ENGRAM_CATALOG": "URL of a database for the catalog of a store that has none yet (postgresql://…)",
+    "ENGRAM_CACHE": "the folder for what is remembered of remote stores (default ~/.cache/engram)",
     "ENGRAM_DATA": "a folder where data files are looked for when they are not beside the pipeline file",
     "ENGRAM_DEBUG": "1 shows the traceback of an error instead of its sentence alone",
+    "ENGRAM_TRUST": "files of public keys, divided as in PATH; only versions that one of them signed are loaded",
+    "ENGRAM_PASSWORD": "the password of the private key that engram sign is given, where it has one",
     "ENGRAM_WHO": "who is written into the history of aliases (default: the user's login name)",
     "NO_COLOR": "anything switches colors off in the terminal",
 }
@@ -28,24 +33,44 @@ class Settings:
 
     Attributes:
         store: where versions are kept.
+        catalog: URL of a database for the catalog; empty for what the store has.
+        cache: for what is remembered of remote stores; None for the usual place.
         data: second place to look for data files; None if not set.
         debug: whether errors show their traceback.
         who: name for histories.
+        trust: files of public keys, by one of which every version must be signed.
+        password: of a private key.
     """
 
     store: str = "engrams"
+    catalog: str = ""
+    cache: Path | None = None
     data: Path | None = None
     debug: bool = False
     who: str = "unknown"
+    trust: tuple[str, ...] = ()
+    password: str = field(default="", repr=False)
+
+
+def _login() -> str:
+    """The user's login name, where the environment does not say it: a job at night, a container."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
 
 
 def read(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process, or of the environment given."""
     seen = os.environ if environment is None else environment
-    folder = seen.get("ENGRAM_DATA", "")
+    folder, cache = seen.get("ENGRAM_DATA", ""), seen.get("ENGRAM_CACHE", "")
     return Settings(
         store=seen.get("ENGRAM_STORE") or "engrams",
+        catalog=seen.get("ENGRAM_CATALOG", ""),
+        cache=Path(cache) if cache else None,
         data=Path(folder) if folder else None,
         debug=seen.get("ENGRAM_DEBUG", "") not in {"", "0"},
-        who=seen.get("ENGRAM_WHO") or seen.get("USER") or seen.get("LOGNAME") or "unknown",
+        who=seen.get("ENGRAM_WHO") or seen.get("USER") or seen.get("LOGNAME") or _login(),
+        trust=tuple(seen["ENGRAM_TRUST"].split(os.pathsep)) if seen.get("ENGRAM_TRUST") else (),
+        password=seen.get("ENGRAM_PASSWORD", ""),
     )

@@ -27,6 +27,7 @@ SHELVES = {
     "formats": "engram.formats",
     "runtime": "engram.runtime",
     "places": "engram.store.places",
+    "catalogs": "engram.store.catalogs",
     "protocols": "engram.serving.protocols",
 }
 PLUG_INS = [(folder, name) for folder, path in SHELVES.items() for name in importlib.import_module(path).SHELF.names()]

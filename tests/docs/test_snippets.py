@@ -20,8 +20,8 @@ from engram.architectures.layers import TYPES
 from engram.cli.application import application
 from engram.data import SHELF as DATA
 from engram.errors import EngramError
+from engram.evaluation.conditions import parse as parse_condition
 from engram.evaluation.metrics import SHELF as METRICS
-from engram.lifecycle.conditions import parse as parse_condition
 from engram.pipelines.parse import parse
 from engram.plugins import options
 from engram.preprocessing._columns import parse as parse_column

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from engram.errors import StoreError, UsageError
-from engram.lifecycle.conditions import parse, unmet
 from engram.lifecycle.shown import readable, written
 from engram.lifecycle.stopping import halting
 from engram.lifecycle.whole import whole, write
-from engram.records import Report, Score
 
 
 def test_moments_are_written_as_dates_and_with_times_where_one_has_a_time():
@@ -73,23 +71,3 @@ def test_outside_the_main_thread_no_signal_is_touched():
     thread.start()
     thread.join()
     assert seen == [False]
-
-
-@pytest.mark.parametrize(
-    ("text", "met"), [(">= 0.5", True), ("<= 0.5", True), ("> 0.5", False), ("<0.5", False), (">= 5e-1", True)]
-)
-def test_a_condition_is_an_operator_and_a_number(text, met):
-    report = Report("", 1, "binary", (Score("accuracy", 0.5, 0.4, 0.6, "max"),))
-    assert (unmet({"accuracy": text}, report) == ()) is met
-
-
-@pytest.mark.parametrize("text", ["0.5", "== 0.5", ">= x", ">= nan", ""])
-def test_what_is_no_condition_is_refused(text):
-    with pytest.raises(UsageError, match="is no condition"):
-        parse("accuracy", text)
-
-
-def test_a_score_that_is_no_number_meets_nothing():
-    report = Report("", 1, "binary", (Score("roc_auc", float("nan"), 0, 0, "max"),))
-    for condition in (">= 0", "<= 1", "> -1", "< 2"):
-        assert unmet({"roc_auc": condition}, report)

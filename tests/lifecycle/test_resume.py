@@ -2,10 +2,12 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,9 @@ checkpoint = { steps = 3 }
 """
 
 
+CSV = TABLE.replace('"sklearn:iris"', '"rows.csv"\ntarget = "label"')
+
+
 def pipeline(folder: Path, text: str) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "net.toml").write_text(text)
@@ -80,18 +85,19 @@ def first_checkpoint(process: subprocess.Popen[str], store: Store) -> str:
     pytest.fail(f"the process ended by itself: {process.communicate()}")
 
 
-def same_bits(one: Store, other: Store, name: str = "net") -> None:
-    first, second = one.load(name), other.load(name)
+def same_bits(one: Store, other: Store, name: str = "net", second_name: str = "") -> None:
+    names = (name, second_name or name)
+    first, second = one.load(names[0]), other.load(names[1])
     assert first.weights.keys() == second.weights.keys()
     for key, values in first.weights.items():
         assert np.array_equal(values, second.weights[key]), key
     assert first.preprocessing == second.preprocessing
-    states = one.state(name), other.state(name)
+    states = one.state(names[0]), other.state(names[1])
     for key, values in states[0].slots.items():
         assert np.array_equal(values, states[1].slots[key]), key
     plain = [[{k: v for k, v in epoch.items() if k != "seconds"} for epoch in state.history] for state in states]
     assert plain[0] == plain[1]
-    assert one.report(name).scores == other.report(name).scores
+    assert one.report(names[0]).scores == other.report(names[1]).scores
 
 
 @pytest.mark.parametrize("text", [TABLE, IMAGES], ids=["a table with dropout", "images with augmentation"])
@@ -175,17 +181,21 @@ def stopped(folder: Path, after: int) -> str:
         if seen == after:
             raise KeyboardInterrupt
 
-    file = pipeline(folder, TABLE.replace('"sklearn:iris"', '"rows.csv"\ntarget = "label"'))
+    file = pipeline(folder, CSV)
     with pytest.raises(Interrupted, match="go on with: engram resume") as said:
         engram.run(file, store=folder / "engrams", watch=watch)
     return str(said.value).partition("engram resume ")[2].split()[0]
 
 
+def written(folder: Path) -> Path:
+    lines = [f"{i % 7},{i * 37 % 11},{'yes' if i % 3 else 'no'}" for i in range(60)]
+    (folder / "rows.csv").write_text("a,b,label\n" + "\n".join(lines))
+    return folder / "rows.csv"
+
+
 @pytest.fixture
 def rows(tmp_path):
-    lines = [f"{i % 7},{i * 37 % 11},{'yes' if i % 3 else 'no'}" for i in range(60)]
-    (tmp_path / "rows.csv").write_text("a,b,label\n" + "\n".join(lines))
-    return tmp_path / "rows.csv"
+    return written(tmp_path)
 
 
 def test_an_interruption_in_a_notebook_says_how_to_go_on(tmp_path, rows):
@@ -195,6 +205,79 @@ def test_an_interruption_in_a_notebook_says_how_to_go_on(tmp_path, rows):
     engram.resume(run, store=store.folder)
     engram.run(tmp_path / "net.toml", store=tmp_path / "whole")
     same_bits(store, engram.open(tmp_path / "whole"))
+
+
+def relocated(folder: Path, elsewhere: Path) -> Path:
+    """The store on another machine: a copy, with its data in another folder and nothing left where they were."""
+    shutil.copytree(folder / "engrams", elsewhere / "copy")
+    (elsewhere / "data").mkdir()
+    shutil.move(folder / "rows.csv", elsewhere / "data" / "rows.csv")
+    shutil.rmtree(folder)
+    return elsewhere / "copy"
+
+
+def test_a_run_goes_on_on_another_machine_in_the_same_bits(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    written(here)
+    engram.run(pipeline(here, CSV), store=tmp_path / "whole")
+    run = stopped(here, after=3)
+    store = relocated(here, there)
+    with pytest.raises(EngramError, match="which is not on this machine, so say where they start with --folder PATH"):
+        engram.resume(run, store=store)
+    engram.resume(run, store=store, folder=there / "data")
+    same_bits(engram.open(store), engram.open(tmp_path / "whole"))
+
+
+def test_another_run_begins_at_any_checkpoint_that_is_held_and_ends_in_the_same_bits(tmp_path, rows):
+    text = CSV.replace("{ steps = 4 }", '{ steps = 4, hold = "every 5th, best" }')
+    version = engram.run(pipeline(tmp_path, text), store=tmp_path / "engrams")
+    store = engram.open(tmp_path / "engrams")
+    run = version.facts["run"]
+    held = store.checkpoints(run)
+    assert store.run(run).hold == "every 5th, best"
+    assert len(held) > 2
+    for saved in held[1:]:
+        again = engram.resume(run, at=saved.step, store=store.folder)
+        begun = store.run(again.facts["run"])
+        assert (begun.origin, begun.status, begun.version) == (f"{run}@{saved.step}", "kept", again.digest)
+        assert begun.hold == "every 5th, best"
+        same_bits(store, store, again.reference, version.reference)
+    assert store.run(run).version == version.digest
+    assert store.checkpoints(run) == held
+    steps = ", ".join(f"{step:,}" for step in sorted({saved.step for saved in held}))
+    with pytest.raises(VersionNotFound, match=f"holds no checkpoint of step 99,999; it holds those of {steps}"):
+        engram.resume(run, at=99_999, store=store.folder)
+
+
+def test_a_run_that_was_killed_before_its_copy_was_made_begins_at_its_origin(tmp_path, rows):
+    run = stopped(tmp_path, after=3)
+    store = engram.open(tmp_path / "engrams")
+    record, held = store.run(run), store.checkpoints(run)
+    store.begin(replace(record, id="net-other", step=0, origin=f"{run}@{held[0].step}"))
+    engram.resume("net-other", store=store.folder)
+    engram.run(tmp_path / "net.toml", store=tmp_path / "whole")
+    same_bits(store, engram.open(tmp_path / "whole"))
+
+
+def test_the_run_of_a_script_is_not_resumed_by_a_command(tmp_path):
+    from torch import nn
+
+    with engram.open(tmp_path / "engrams") as store:
+        run = store.checkpoint(nn.Linear(2, 1), step=1)
+    for at in (None, 1):
+        with pytest.raises(
+            UsageError, match=rf"was trained by a script .* store.restore\(module, optimizer, run='{run}'\)"
+        ):
+            engram.resume(run, at=at, store=store.folder)
+
+
+def test_words_that_hold_nothing_are_refused_with_their_line_before_training(tmp_path, rows):
+    file = pipeline(tmp_path, CSV.replace("{ steps = 4 }", '{ steps = 4, hold = "last 3, bst" }'))
+    with pytest.raises(
+        UsageError, match=r"net.toml:12: \[train\] checkpoint: hold = .* 'bst' is no rule; did you mean 'best'"
+    ):
+        engram.check(file)
 
 
 def test_what_cannot_be_resumed_is_said(tmp_path, rows):
@@ -216,8 +299,6 @@ def test_what_cannot_be_resumed_is_said(tmp_path, rows):
 
 
 def test_other_versions_of_what_computes_are_refused(tmp_path, rows):
-    from dataclasses import replace
-
     run = stopped(tmp_path, after=2)
     store = engram.open(tmp_path / "engrams")
     record = store.run(run)

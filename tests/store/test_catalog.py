@@ -49,7 +49,7 @@ def test_a_catalog_of_a_newer_engram_is_refused(store, network):
     with sqlite3.connect(store.folder / "catalog.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     again = open_store(store.folder, who="ada")
-    with pytest.raises(StoreError, match=r"has revision 9999, newer than 0001.*pip install --upgrade engram"):
+    with pytest.raises(StoreError, match=r"has revision 9999, newer than 0002.*pip install --upgrade engram"):
         again.names()
 
 

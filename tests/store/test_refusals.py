@@ -19,11 +19,11 @@ from engram.store.store import open as open_store
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 12 MB."""
+    """A file system of 16 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(folder)], capture_output=True, check=False
     )
     if made.returncode:
         pytest.skip(f"only root can make a small file system: {made.stderr.decode().strip()}")

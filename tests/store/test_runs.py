@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from engram.errors import StoreError, UsageError, VersionNotFound
+from engram.errors import StoreError, UnknownName, UsageError, VersionNotFound
 from engram.records import Checkpoint, TrainingState
 from engram.store import manifests
 
@@ -39,7 +39,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(store, run, network):
     store.begin(run)
     model = network()
     given = at(25, model, best=model.weights, average={"scale": np.array(math.nan)}, optimizer={"lr": 0.1 + 0.2})
-    saved = store.checkpoint("income-1", given, best=True)
+    saved = store.save("income-1", given, best=True)
     found = store.last("income-1")
     for group in ("slots", "random", "best", "average"):
         kept, wanted = getattr(found.state, group), getattr(given.state, group)
@@ -57,11 +57,43 @@ def test_a_checkpoint_comes_back_bit_for_bit(store, run, network):
 def test_the_last_two_and_the_best_are_held_and_the_rest_gives_its_space_back(store, run, network):
     store.begin(run)
     for step in range(10):
-        store.checkpoint("income-1", at(step, network(step)), best=step in {2, 5})
+        store.save("income-1", at(step, network(step)), best=step in {2, 5})
     assert [(one.step, one.best) for one in store.checkpoints("income-1")] == [(9, False), (8, False), (5, True)]
-    assert [store.restore(one).state.step for one in store.checkpoints("income-1")] == [9, 8, 5]
+    assert [store.read(one).state.step for one in store.checkpoints("income-1")] == [9, 8, 5]
     stored = sum(path.stat().st_size for path in store.folder.glob("blobs/sha256/*"))
     assert stored == sum(one.size for one in store.checkpoints("income-1")) - shared(store)
+
+
+def test_the_words_of_the_run_say_what_is_held(store, run, network):
+    store.begin(replace(run, hold="last 1, best, every 4th"))
+    for step in range(10, 20):
+        saved = store.save("income-1", at(step, network()), best=step == 12)
+        assert saved.number == step - 9
+    held = store.checkpoints("income-1")
+    assert [(one.step, one.number, one.best) for one in held] == [
+        (19, 10, False),
+        (17, 8, False),
+        (13, 4, False),
+        (12, 3, True),
+    ]
+    assert [store.read(one).state.step for one in held] == [19, 17, 13, 12]
+
+
+def test_a_run_with_other_words_than_those_of_retention_does_not_begin(store, run):
+    with pytest.raises(UnknownName, match="'evry 4th' is no rule; did you mean 'every 10th'"):
+        store.begin(replace(run, hold="evry 4th"))
+
+
+def test_what_is_remembered_of_a_run_comes_from_its_last_checkpoint_or_its_version(store, run, network):
+    store.begin(run)
+    assert store.remembered("income-1") == TrainingState()
+    store.save("income-1", at(5, network()))
+    found = store.remembered("income-1")
+    assert (found.step, found.history) == (5, at(5, network()).state.history)
+    assert not found.slots
+    version = store.keep("income", network(), state=at(9, network()).state)
+    store.finish("income-1", "kept", version.digest)
+    assert store.remembered("income-1").step == 9
 
 
 def shared(store):
@@ -74,10 +106,10 @@ def shared(store):
 
 def test_a_version_keeps_the_blobs_of_a_checkpoint_that_is_let_go(store, run, network):
     store.begin(run)
-    store.checkpoint("income-1", at(0, network(0)))
+    store.save("income-1", at(0, network(0)))
     store.keep("income", network(0))
     for step in range(1, 4):
-        store.checkpoint("income-1", at(step, network(step)))
+        store.save("income-1", at(step, network(step)))
     np.testing.assert_array_equal(
         store.load("income", verify=True).weights["dense.weight"], network(0).weights["dense.weight"]
     )
@@ -86,7 +118,7 @@ def test_a_version_keeps_the_blobs_of_a_checkpoint_that_is_let_go(store, run, ne
 def test_a_version_made_of_the_best_weights_shares_them_with_the_checkpoint(store, run, network):
     store.begin(run)
     best = network(1)
-    store.checkpoint("income-1", at(9, network(2), best=best.weights))
+    store.save("income-1", at(9, network(2), best=best.weights))
     before = set(store.folder.glob("blobs/sha256/*"))
     store.keep("income", best)
     assert all(path.stat().st_size < 10_000 for path in set(store.folder.glob("blobs/sha256/*")) - before)
@@ -94,18 +126,18 @@ def test_a_version_made_of_the_best_weights_shares_them_with_the_checkpoint(stor
 
 def test_two_checkpoints_at_one_step_are_two_and_the_later_is_the_last(store, run, network):
     store.begin(run)
-    store.checkpoint("income-1", at(5, network(0)))
-    store.checkpoint("income-1", at(5, network(0), position=3))
+    store.save("income-1", at(5, network(0)))
+    store.save("income-1", at(5, network(0), position=3))
     assert store.last("income-1").state.position == 3
     assert len(store.checkpoints("income-1")) == 2
 
 
-def test_the_same_checkpoint_at_the_same_moment_is_one(store, run, network):
+def test_the_same_checkpoint_at_the_same_moment_is_another_by_its_number(store, run, network):
     store.begin(run)
     store._clock = lambda: datetime(2026, 5, 1, tzinfo=UTC)
     for _ in range(4):
-        store.checkpoint("income-1", at(5, network(0)))
-    assert [one.step for one in store.checkpoints("income-1")] == [5]
+        store.save("income-1", at(5, network(0)))
+    assert [(one.step, one.number) for one in store.checkpoints("income-1")] == [(5, 4), (5, 3)]
     assert store.last("income-1").state.step == 5
 
 
@@ -113,7 +145,7 @@ def test_a_learning_rate_that_is_a_numpy_scalar_is_caught_when_saved(store, run,
     store.begin(run)
     before = set(store.folder.glob("blobs/sha256/*"))
     with pytest.raises(UsageError, match=r"training state\.optimizer\.lr is a numpy\.float32"):
-        store.checkpoint("income-1", at(1, network(), optimizer={"lr": np.float32(0.1)}))
+        store.save("income-1", at(1, network(), optimizer={"lr": np.float32(0.1)}))
     assert set(store.folder.glob("blobs/sha256/*")) == before
     assert store.checkpoints("income-1") == []
 
@@ -121,7 +153,7 @@ def test_a_learning_rate_that_is_a_numpy_scalar_is_caught_when_saved(store, run,
 def test_a_damaged_checkpoint_is_an_error_and_no_older_one_is_taken_instead(store, run, network):
     store.begin(run)
     for step in range(2):
-        store.checkpoint("income-1", at(step, network(step)))
+        store.save("income-1", at(step, network(step)))
     for path in store.folder.glob("blobs/sha256/*"):
         content = bytearray(path.read_bytes())
         if len(content) > 1_000_000:

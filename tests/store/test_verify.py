@@ -10,7 +10,7 @@ def blob(store, digest: str):
 def test_a_whole_store_has_no_damage(store, network):
     store.keep("income", network())
     seen = []
-    assert store.verify(lambda done, total: seen.append((done, total))) == []
+    assert store.verify(tell=lambda done, total: seen.append((done, total))) == []
     assert seen[-1][0] == seen[-1][1] > 5
 
 

@@ -1,6 +1,7 @@
 """The loop against what theory and plain torch say."""
 
 import random
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -49,7 +50,7 @@ def same(one: dict, other: dict) -> bool:
 def test_a_run_resumed_from_any_checkpoint_ends_in_the_same_bits(optimizer):
     section = replace(SECTION, optimizer={"name": optimizer, "lr": 1e-2})
     saved: list[Checkpoint] = []
-    whole = training(section, Calls(save=lambda checkpoint, _: saved.append(checkpoint)))
+    whole = training(section, Calls(save=lambda checkpoint, _: saved.append(deepcopy(checkpoint))))
     end = whole.run()
     assert len(saved) > 5
     for checkpoint in saved:
@@ -87,7 +88,7 @@ def test_a_network_that_draws_from_any_generator_resumes_in_the_same_bits():
         return Training(net, {"train": table()}, task=BINARY, section=section, calls=calls)
 
     saved: list[Checkpoint] = []
-    whole = begin(Calls(save=lambda checkpoint, _: saved.append(checkpoint)))
+    whole = begin(Calls(save=lambda checkpoint, _: saved.append(deepcopy(checkpoint))))
     whole.run()
     for checkpoint in saved[:-1]:
         again = begin(Calls())

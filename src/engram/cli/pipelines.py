@@ -91,18 +91,24 @@ def run(file: Path = FILE, store: str = STORE, json: bool = JSON) -> None:
 
 def resume(
     run: str = typer.Argument(..., help="The run, as it was shown when it started (see engram log).", metavar="RUN"),
+    at: int | None = typer.Option(
+        None, "--at", help="Begin a new run at the checkpoint of this step (default: the last).", show_default=False
+    ),
+    folder: str = typer.Option(
+        "", "--folder", help="Where relative paths of the pipeline start, if they have moved.", show_default=False
+    ),
     store: str = STORE,
     json: bool = JSON,
 ) -> None:
-    """Go on with a run that was stopped or killed."""
+    """Go on with a run that was stopped or killed, or begin another at any of its checkpoints."""
     from engram import settings
     from engram.lifecycle.places import open_store
-    from engram.lifecycle.run import resume as go_on
+    from engram.lifecycle.resume import resume as go_on
 
     known = settings.read()
     opened = open_store(store, known)
     with watching(quiet=json) as watch, _halting(watch) as halt:
-        version = go_on(run, store=opened, settings=known, watch=watch, halt=halt)
+        version = go_on(run, store=opened, settings=known, watch=watch, halt=halt, at=at, folder=folder)
     _kept(version, opened, json=json)
 
 

@@ -1,4 +1,4 @@
-"""Commands about what is kept: list, log, show, alias, history."""
+"""Commands that show what is kept and how it came about: list, log, show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from engram.cli.bars import watching
+from engram.cli.runs import show_run
 from engram.cli.terminal import JSON, STORE, notice, pairs, say, show_json, size, table, when
 
 if TYPE_CHECKING:
@@ -15,51 +15,57 @@ if TYPE_CHECKING:
     from engram.records import Version
     from engram.store.store import Store
 
-__all__ = ["COMMANDS", "REFERENCE"]
+__all__ = ["COMMANDS", "REFERENCE", "opened_store"]
 
 REFERENCE = typer.Argument(
     ..., help="A version: income, income:7, income@prod, income@prod@2026-05-03, sha256:9f….", metavar="REF"
 )
-ALIAS = typer.Argument(..., help="The alias, as NAME@ALIAS.", metavar="NAME@ALIAS")
 
 
 def list_(store: str = STORE, json: bool = JSON) -> None:
     """List the networks in the store, each with its newest version."""
-    opened = _opened(store)
-    newest = [opened.versions(name)[0] for name in opened.names()]
+    opened = opened_store(store)
+    newest = opened.newest()
     if json:
-        show_json([{**asdict(v), "aliases": _aliases(opened, v.name)} for v in newest])
+        aliases = _aliases(opened)
+        show_json([{**asdict(v), "aliases": aliases.get(v.name, {})} for v in newest])
         return
     if not newest:
         say("the store is empty; keep a first version with: engram run FILE")
         return
-    rows = [
-        (v.name, f":{v.number}", when(v.kept), *v.deciding, size(v.size), ", ".join(_pointing(opened, v.name)))
-        for v in newest
-    ]
+    pointing = _pointing(opened)
+    rows = [(v.name, f":{v.number}", when(v.kept), *v.deciding, size(v.size), pointing.get(v.name, "")) for v in newest]
     heads = ("network", "newest", "kept", "metric", "score", "size", "aliases")
     table(heads, rows, right=("score", "size"), whole=("network", "newest", "kept", "metric"))
 
 
 def log(
     name: str = typer.Argument("", help="The network, or a run (default: all).", metavar="[NAME]", show_default=False),
+    most: int = typer.Option(50, "-n", "--most", min=1, help="How many versions and runs are shown, the newest."),
+    every: bool = typer.Option(False, "--all", help="Show all of them."),
     store: str = STORE,
     json: bool = JSON,
 ) -> None:
-    """Show versions and runs, newest first, and how to go on with a run that was stopped or killed."""
+    """Show versions and runs, newest first, or how one run went, and how to go on with it."""
     from engram import settings
+    from engram.lifecycle.account import account
     from engram.lifecycle.alive import course, resuming
 
-    opened = _opened(store)
-    found = course(name, opened)
+    opened = opened_store(store)
+    if any(run.id == name for run in opened.runs(name, most=1)):
+        show_run(account(name, opened, settings.read()), json=json)
+        return
+    found = course(name, opened, 0 if every else most)
     if json:
         runs = [{k: v for k, v in asdict(run).items() if k not in {"pipeline", "lock"}} for run in found.runs]
-        show_json({"versions": [asdict(version) for version in found.versions], "runs": runs})
+        show_json({"versions": [asdict(v) for v in found.versions], "total": found.total, "runs": runs})
         return
     if not found.versions and not found.runs:
         say("nothing is kept and nothing was begun; begin with: engram run FILE")
     if found.versions:
         _versions(found)
+    if found.total > len(found.versions):
+        say(f"[dim]{found.total - len(found.versions):,} more, which are older: engram log --all[/]")
     if found.versions and found.unfinished:
         say()
     if found.unfinished:
@@ -67,7 +73,7 @@ def log(
         table(("run", "begun", "status", "step"), rows, right=("step",), whole=("run", "begun"))
     for run in found.unfinished:
         if run.status not in {"running", "refused"}:
-            say(f"[dim]go on with:[/] {resuming(run.id, opened, settings.read())}")
+            say(f"[dim]go on with:[/] {resuming(run, opened, settings.read())}")
 
 
 def _versions(found: Course) -> None:
@@ -80,14 +86,20 @@ def show(reference: str = REFERENCE, store: str = STORE, json: bool = JSON) -> N
     """Show what a version is and holds."""
     from engram.lifecycle.places import report_page
 
-    opened = _opened(store)
+    opened = opened_store(store)
     version, model = opened.version(reference), opened.load(reference)
     if json:
         signature = {"signature": model.signature.as_json(), "labels": model.labels}
-        show_json({**asdict(version), **signature, "aliases": _aliases(opened, version.name)})
+        parts = [asdict(item) for item in opened.inventory(reference)]
+        pointing = _aliases(opened, version.name).get(version.name, {})
+        show_json({**asdict(version), **signature, "aliases": pointing, "parts": parts})
         return
     say(f"[bold]{version.reference}[/]  {version.digest}")
-    pairs(_facts(version) | {"aliases": ", ".join(_pointing(opened, version.name)) or "none"})
+    pairs(_facts(version) | {"aliases": _pointing(opened, version.name).get(version.name, "none")})
+    say("\n[bold]what is in it[/]")
+    items = opened.inventory(reference)
+    rows = [(i.part, size(i.size) if i.files else "–", i.detail if i.files else "none") for i in items]
+    table(("part", "size", "detail"), rows, right=("size",), whole=("part",))
     say("\n[bold]inputs and outputs[/]")
     sides = (("in", model.signature.inputs), ("out", model.signature.outputs))
     specs = [(side, s.name, s.kind, s.dtype, "×".join(map(str, s.shape)), s.unit) for side, ss in sides for s in ss]
@@ -105,102 +117,50 @@ def show(reference: str = REFERENCE, store: str = STORE, json: bool = JSON) -> N
         say(f"\nreport: {report_page(version.reference, opened)}")
 
 
-def alias(
-    name: str = ALIAS,
-    reference: str = REFERENCE,
-    why: str = typer.Option("", "--why", help="Why; written into the history.", show_default=False),
-    store: str = STORE,
-    json: bool = JSON,
-) -> None:
-    """Let a name point at a version; the history remembers who, when and why."""
-    network, chosen = _parted(name)
-    opened = _opened(store)
-    move = opened.alias(network, chosen, reference, why=why)
-    if json:
-        show_json(asdict(move))
-        return
-    numbers = _numbers(opened, network)
-    before = f"was {numbers.get(move.origin, move.origin[:15])}" if move.origin else "is new"
-    say(f"[green]✓[/] {network}@{chosen} is now [bold]{numbers.get(move.target, move.target)}[/] ({before})")
-
-
-def history(name: str = ALIAS, store: str = STORE, json: bool = JSON) -> None:
-    """Show every move of an alias, newest first."""
-    opened = _opened(store)
-    network, chosen = _parted(name)
-    moves = opened.history(network, chosen)
-    if json:
-        show_json([asdict(move) for move in moves])
-        return
-    numbers = _numbers(opened, network)
-    rows = [
-        (when(m.when), m.who, numbers.get(m.origin, m.origin[:15]) or "–", numbers.get(m.target, m.target[:15]), m.why)
-        for m in moves
-    ]
-    table(("when", "who", "from", "to", "why"), rows, whole=("when", "from", "to"))
-
-
-def verify(store: str = STORE, json: bool = JSON) -> None:
-    """Hash every blob again, and name what is damaged and what that hurts."""
-    from engram.errors import StoreError
-    from engram.records import Progress
-
-    with watching(quiet=json) as watch:
-        damaged = _opened(store).verify(lambda done, total: watch(Progress("hashing", done, total)))
-    if json:
-        show_json([asdict(damage) for damage in damaged])
-    for damage in damaged if not json else ():
-        say(f"[red]✗[/] {damage.digest}: {damage.fault}; hurts {', '.join(damage.hurts)}")
-    if damaged:
-        raise StoreError(f"{len(damaged)} blobs are damaged; bring them back from a copy of the store")
-    if not json:
-        say("[green]✓[/] every blob is what its digest says")
-
-
-def _opened(store: str) -> Store:
+def opened_store(store: str) -> Store:
+    """The store that a command works on."""
     from engram import settings
     from engram.lifecycle.places import open_store
 
     return open_store(store, settings.read())
 
 
+def _line(value: object) -> object:
+    """A mapping of words (the environment) in one line; anything else as it is."""
+    return ", ".join(f"{name} {said}" for name, said in value.items()) if isinstance(value, dict) else value
+
+
 def _facts(version: Version) -> dict[str, object]:
     facts = {
         "kept": when(version.kept),
         "size": size(version.size),
-        "holds": ", ".join(version.holds),
         "data": version.data,
         "parents": ", ".join(version.parents),
-        **{key: value for key, value in version.facts.items() if not isinstance(value, dict)},
+        **{key: _line(value) for key, value in version.facts.items()},
     }
     facts |= {key: f"{value:,}" for key, value in facts.items() if isinstance(value, int)}
     return {key: value for key, value in facts.items() if value not in ("", None)}
 
 
-def _parted(name: str) -> tuple[str, str]:
-    """NAME and ALIAS of NAME@ALIAS."""
-    from engram.errors import UsageError
-
-    network, _, chosen = name.partition("@")
-    if not network or not chosen:
-        raise UsageError(f"{name!r} is no alias; write NAME@ALIAS, such as {network or 'income'}@prod")
-    return network, chosen
-
-
-def _numbers(opened: Store, network: str) -> dict[str, str]:
-    """Digest → ``income:7``."""
-    return {version.digest: version.reference for version in opened.versions(network)}
+def _aliases(opened: Store, network: str = "") -> dict[str, dict[str, str]]:
+    """Network → alias → digest, of one network or all."""
+    found: dict[str, dict[str, str]] = {}
+    for path, digest in opened.aliases(network).items():
+        name, _, alias = path.partition("@")
+        found.setdefault(name, {})[alias] = digest
+    return found
 
 
-def _aliases(opened: Store, network: str) -> dict[str, str]:
-    """Alias → digest, of one network."""
-    return {name.partition("@")[2]: digest for name, digest in opened.aliases(network).items()}
+def _pointing(opened: Store, network: str = "") -> dict[str, str]:
+    """Network → ``prod → :7, canary → :8``; a protected alias says that it is."""
+    aliases, gates = _aliases(opened, network), opened.protected(network)
+    numbers = opened.named([digest for found in aliases.values() for digest in found.values()])
+    shown: dict[str, list[str]] = {}
+    for name, found in aliases.items():
+        for alias, digest in found.items():
+            note = " (protected)" if f"{name}@{alias}" in gates else ""
+            shown.setdefault(name, []).append(f"{alias} → {numbers.get(digest, digest[:15]).removeprefix(name)}{note}")
+    return {name: ", ".join(words) for name, words in shown.items()}
 
 
-def _pointing(opened: Store, network: str) -> list[str]:
-    """``prod → :7`` for each alias of a network."""
-    numbers = _numbers(opened, network)
-    return [f"{alias} → :{numbers[to].rpartition(':')[2]}" for alias, to in _aliases(opened, network).items()]
-
-
-COMMANDS = (list_, log, show, alias, history, verify)
+COMMANDS = (list_, log, show)

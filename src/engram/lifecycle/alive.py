@@ -1,24 +1,19 @@
-"""Whether some process is training a run right now.
+"""What became of a network: its versions, and its runs, each with the status it truly has.
 
-A killed process cannot write down that it was killed, so the catalog says ``running`` for ever. A lock on a file is let
-go by the system however the process ends; whoever can take it knows that nobody trains.
+The catalog says ``running`` of a killed run for ever; whether some process trains it, its lock tells.
 """
 
 from __future__ import annotations
 
-import fcntl
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from engram.errors import UsageError
 from engram.records import Run, Version
 from engram.settings import Settings
+from engram.store.holding import is_held
 from engram.store.store import Store
 
-__all__ = ["Course", "course", "held", "resuming", "state"]
+__all__ = ["Course", "course", "resuming", "state"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +23,12 @@ class Course:
     Attributes:
         versions: kept, the newest first.
         runs: begun, the newest first, each with the status it truly has.
+        total: how many versions there are, those that were left out among them.
     """
 
     versions: tuple[Version, ...]
     runs: tuple[Run, ...]
+    total: int = 0
 
     @property
     def unfinished(self) -> tuple[Run, ...]:
@@ -39,63 +36,45 @@ class Course:
         return tuple(run for run in self.runs if run.status != "kept")
 
 
-def course(name: str, store: Store) -> Course:
+def course(name: str, store: Store, most: int = 0) -> Course:
     """What became of a network, of one run, or, for an empty name, of all.
+
+    Args:
+        name: of the network, or id of the run.
+        store: that holds them.
+        most: how many versions and how many runs, the newest; 0 for all.
 
     Raises:
         VersionNotFound: there is neither a version nor a run of this name.
     """
-    runs = [replace(r, status=state(r, store)) for r in store.runs() if name in {"", r.name, r.id}]
+    runs = tuple(replace(run, status=state(run, store)) for run in store.runs(name, most=most))
     if name and any(run.id == name for run in runs):
-        digests = {run.version for run in runs}
-        return Course(tuple(v for v in store.versions() if v.digest in digests), tuple(runs))
-    versions = store.versions(name)
+        kept = tuple(store.version(digest) for digest in store.named([run.version for run in runs]))
+        return Course(kept, runs, len(kept))
+    versions = store.versions(name, most=most)
     if name and not versions and not runs:
-        versions = store.versions(store.version(name).name)
-    return Course(tuple(versions), tuple(runs))
-
-
-@contextmanager
-def held(run: Run, store: Store) -> Iterator[None]:
-    """Be the one process that trains this run.
-
-    Raises:
-        UsageError: another process does.
-    """
-    path = _path(run, store)
-    path.parent.mkdir(exist_ok=True)
-    with path.open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"run {run.id} is being trained by another process; wait for it, or stop that process first"
-            ) from None
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        name = store.version(name).name
+        versions = store.versions(name, most=most)
+    return Course(tuple(versions), runs, store.counted(name) if most else len(versions))
 
 
 def state(run: Run, store: Store) -> str:
     """The run's status, with ``killed`` where it says ``running`` and nobody trains it."""
     if run.status != "running":
         return run.status
-    try:
-        with _path(run, store).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return "killed"
-    except BlockingIOError:
-        return "running"
-    return "killed"
+    return "running" if is_held(store.folder, run.id) else "killed"
 
 
-def resuming(run: str, store: Store, settings: Settings) -> str:
-    """The command that goes on with a run, as it is typed in this process's folder."""
-    place = "" if str(store.folder) == settings.store else f" --store {shlex.quote(str(store.folder))}"
-    return f"engram resume {run}{place}"
+def resuming(run: Run, store: Store, settings: Settings, folder: str = "") -> str:
+    """How to go on with a run: the command, as it is typed in this process's folder, or whose script can.
 
-
-def _path(run: Run, store: Store) -> Path:
-    return Path(store.folder, "running", run.id)
+    Args:
+        run: that did not end well.
+        store: that holds it.
+        settings: of this process.
+        folder: where its relative paths start, where that was said anew.
+    """
+    if not run.lock:
+        return f"its own script, with store.restore(module, optimizer, run={run.id!r}) before the loop"
+    place = "" if store.url == settings.store else f" --store {shlex.quote(store.url)}"
+    return f"engram resume {run.id}{place}{f' --folder {shlex.quote(folder)}' if folder else ''}"

@@ -14,11 +14,11 @@ from numpy import ndarray
 from torch import nn
 
 from engram.errors import ConditionNotMet
+from engram.evaluation.conditions import unmet
 from engram.evaluation.evidence import Evidence
 from engram.evaluation.judge import judge
 from engram.formats._proof import certify, digest, refusal
 from engram.graphs.weights import attach
-from engram.lifecycle.conditions import unmet
 from engram.lifecycle.feeds import truth
 from engram.lifecycle.prepare import Prepared, versions
 from engram.lifecycle.shown import readable
@@ -53,14 +53,15 @@ def finish(
 
     Raises:
         ConversionError: the exported graph answers differently from the network.
-        ConditionNotMet: the report does not meet ``[keep] if``; nothing is kept.
+        ConditionNotMet: the report does not meet ``[keep] if`` and nothing is kept, or it is kept and does not meet
+            what protects ``[keep] alias``.
     """
     watch(Progress("exporting"))
     model = _exported(prepared, network)
     certificate = _proved(prepared, network, model)
     watch(Progress("judging"))
     report = _judged(prepared, model, state, watch)
-    failed = unmet(prepared.pipeline.keep.conditions, report)
+    failed = unmet(prepared.pipeline.keep.conditions, {score.name: score.value for score in report.scores})
     if failed:
         raise ConditionNotMet(
             f"{record.name} is not kept: {'; '.join(failed)}; change [keep] if, or what the report suggests: "
@@ -80,8 +81,15 @@ def finish(
     )
     store.finish(record.id, "kept", version.digest)
     if prepared.pipeline.keep.alias:
-        store.alias(record.name, prepared.pipeline.keep.alias, version.reference, why=f"kept by run {record.id}")
+        _pointed(prepared.pipeline.keep.alias, version, record, store)
     return version
+
+
+def _pointed(alias: str, version: Version, record: Run, store: Store) -> None:
+    try:
+        store.alias(record.name, alias, version.reference, why=f"kept by run {record.id}")
+    except ConditionNotMet as refused:
+        raise ConditionNotMet(f"{version.reference} is kept, but {refused}") from None
 
 
 def in_parts(session: onnxruntime.Session, part: Part, watch: Watch) -> Prediction:

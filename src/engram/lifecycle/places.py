@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from engram.lifecycle.answer import Answer
@@ -13,9 +14,22 @@ from engram.store.store import open as _open
 __all__ = ["data_place", "open_store", "report_page"]
 
 
-def open_store(place: str | Path, settings: Settings) -> Store:
-    """The store at this place, or, for an empty one, the store that the settings name."""
-    return _open(place or settings.store, who=settings.who, answer=Answer())
+def open_store(place: str | Path, settings: Settings, trust: Sequence[str | Path] = ()) -> Store:
+    """The store at this place, or, for an empty one, the store that the settings name.
+
+    Args:
+        place: of the store.
+        settings: of this process.
+        trust: files of public keys, by one of which a version must be signed; those of the settings if empty.
+    """
+    return _open(
+        place or settings.store,
+        who=settings.who,
+        answer=Answer(),
+        catalog=settings.catalog,
+        cache=settings.cache,
+        trust=trust or settings.trust,
+    )
 
 
 def data_place(data: str | Path, settings: Settings) -> str:

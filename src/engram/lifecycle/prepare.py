@@ -38,6 +38,7 @@ from engram.preprocessing._plan import plan
 from engram.records import Dataset, Pipeline, Progress, Signature, Task, TensorSpec, Watch
 from engram.records.pipeline import TrainSection
 from engram.settings import Settings
+from engram.store import retention
 from engram.training.feed import Feed, MemoryFeed
 from engram.training.loop import Calls, Training
 from engram.training.settle import faster, settle
@@ -99,6 +100,7 @@ def prepare(pipeline: Pipeline, settings: Settings, watch: Watch) -> Prepared:
     sizes = tuple(axis for axis in signature.inputs[0].shape[1:] if isinstance(axis, int))
     train, tried = faster(train, network, (train.batch or 1, *sizes))
     _can_train(network, dataset, task, train)
+    _can_hold(train)
     augment(torch.zeros(2, *sizes), torch.zeros(2, task.width), pipeline.augment, torch.Generator())
     explicit = replace(
         pipeline,
@@ -193,6 +195,18 @@ def _can_train(network: nn.Module, dataset: Dataset, task: Task, train: TrainSec
         if name in {"train", "validation"} and len(part)
     }
     Training(copy.deepcopy(network), feeds, task=task, section=train, calls=Calls())
+
+
+def _can_hold(train: TrainSection) -> None:
+    """Look at the words for which checkpoints are held before there is one.
+
+    Raises:
+        UsageError: they are not words of retention.
+    """
+    try:
+        retention.parse(train.checkpoint.get("hold", ""))
+    except UsageError as wrong:
+        raise type(wrong)(f"[train] checkpoint: {wrong}", place="train.checkpoint.hold") from None
 
 
 def _facts(dataset: Dataset, task: Task) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""``run`` and ``resume``: from a pipeline file to a kept version, or from the last checkpoint on.
+"""``run``: from a pipeline file to a kept version.
 
 However training ends, the store says so: kept, stopped with a checkpoint, or failed with its reason. A sentence that
-ends it early says how to go on.
+ends it early says how to go on. Checkpoints are written while training goes on; its end waits for what is in flight.
 """
 
 from __future__ import annotations
@@ -16,33 +16,39 @@ from pathlib import Path
 import torch
 
 from engram.errors import ConditionNotMet, EngramError, Interrupted, StoreError, UsageError
-from engram.lifecycle.alive import held, resuming
+from engram.lifecycle.alive import resuming
 from engram.lifecycle.conditions import can_be_kept
 from engram.lifecycle.feeds import feeds
 from engram.lifecycle.finish import finish
-from engram.lifecycle.prepare import Prepared, prepare, versions
+from engram.lifecycle.prepare import Prepared, prepare
 from engram.lifecycle.whole import whole
-from engram.pipelines.parse import located, parse, read
+from engram.pipelines.parse import located, read
 from engram.preprocessing._augment import augment
 from engram.records import Checkpoint, Pipeline, Progress, Run, TrainingState, Version, Watch
 from engram.records.pipeline import AugmentSection
 from engram.settings import Settings
+from engram.store.background import Saver
+from engram.store.holding import hold
+from engram.store.runs import Packed
 from engram.store.store import Store
 from engram.training.loop import Augment, Calls, Training, standardized
 
-__all__ = ["resume", "run"]
-
-_COMPUTE = ("torch", "numpy", "onnxruntime")  # whose other versions may compute other bits
+__all__ = ["Hands", "identity", "ready", "run", "trained"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Hands:
-    """What every step of a run needs: the store it writes to, the settings, who watches, and whether to stop."""
+class Hands:
+    """What every step of a run needs: the store it writes to, the settings, who watches, and whether to stop.
+
+    Attributes:
+        folder: where relative paths start, where that was said anew.
+    """
 
     store: Store
     settings: Settings
     watch: Watch
     halt: Callable[[], bool]
+    folder: str = ""
 
     def see(self, progress: Progress) -> None:
         """Tell the watcher, and stop between two stages if that is asked for.
@@ -74,47 +80,20 @@ def run(
         ConditionNotMet: ``[keep] if`` is not met; nothing is kept.
     """
     described = pipeline if isinstance(pipeline, Pipeline) else read(pipeline)
-    hands = _Hands(store, settings, watch, halt)
+    hands = Hands(store, settings, watch, halt)
     with located(described.text, described.file):
         can_be_kept(described)
-        prepared = _prepared(described, hands)
+        prepared = ready(described, hands)
         record = _begun(described, prepared, store)
-        return _trained(prepared, record, hands, going_on=False)
+        return trained(prepared, record, hands, None)
 
 
-def resume(run: str, *, store: Store, settings: Settings, watch: Watch, halt: Callable[[], bool]) -> Version:
-    """Go on with a run from its last checkpoint; its end is, bit for bit, that of a run never interrupted.
+def ready(described: Pipeline, hands: Hands) -> Prepared:
+    """Everything that training needs, and what was noticed on the way said.
 
     Raises:
-        VersionNotFound: the store has no such run.
-        UsageError: the run is already kept, is being trained, or was begun with other versions of the libraries.
-        DataError: the data have changed since.
+        Interrupted: ``halt`` said so; nothing was begun.
     """
-    record = store.run(run)
-    _refuse_kept(record)
-    described = parse(record.lock, name=record.name, folder=record.folder)
-    _same_libraries(record, described)
-    hands = _Hands(store, settings, watch, halt)
-    with located(described.text, f"{record.name}.lock.toml"):
-        prepared = _prepared(described, hands)
-        return _trained(prepared, record, hands, going_on=True)
-
-
-def _refuse_kept(record: Run) -> None:
-    if record.status == "kept":
-        raise UsageError(
-            f"run {record.id} is finished and kept as {record.version[:19]}…; start another with engram run"
-        )
-
-
-def _checkpoint(run: str, store: Store) -> Checkpoint | None:
-    """The checkpoint to go on from, read while the run is held: another process may just have finished it."""
-    record = store.run(run)
-    _refuse_kept(record)
-    return store.last(run) if record.step else None
-
-
-def _prepared(described: Pipeline, hands: _Hands) -> Prepared:
     try:
         prepared = prepare(described, hands.settings, hands.see)
     except Interrupted as stopped:
@@ -124,28 +103,19 @@ def _prepared(described: Pipeline, hands: _Hands) -> Prepared:
     return prepared
 
 
-def _same_libraries(record: Run, described: Pipeline) -> None:
-    now, then = versions(), described.lock.get("versions", {})
-    for name in _COMPUTE:
-        if name in then and then[name] != now.get(name):
-            raise UsageError(
-                f"run {record.id} was begun with {name} {then[name]} and here is {now.get(name)}, which may compute "
-                f"other bits; install {name} {then[name]}, or begin anew with engram run"
-            )
-
-
 def _begun(described: Pipeline, prepared: Prepared, store: Store) -> Run:
     """The run, known to the store, and its lock file beside the pipeline file; either both or none."""
     now = datetime.now(UTC)
     name = prepared.pipeline.keep.name
     record = Run(
-        id=f"{name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        id=identity(name, now),
         name=name,
         started=now,
         status="running",
         pipeline=described.text,
         lock=prepared.lock,
         folder=str(Path(described.folder).resolve()),
+        hold=str(described.train.checkpoint.get("hold", "")),
     )
     with ExitStack() as stack:
         if not described.lock:  # a lock file that is run says everything already
@@ -155,14 +125,37 @@ def _begun(described: Pipeline, prepared: Prepared, store: Store) -> Run:
     return record
 
 
-def _trained(prepared: Prepared, record: Run, hands: _Hands, *, going_on: bool) -> Version:
-    store, again = hands.store, resuming(record.id, hands.store, hands.settings)
-    with held(record, store):
-        checkpoint = _checkpoint(record.id, store) if going_on else None
+def identity(name: str, now: datetime) -> str:
+    """The id of a run that begins now."""
+    return f"{name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def trained(
+    prepared: Prepared, record: Run, hands: Hands, start: Callable[[Run, Store], Checkpoint | None] | None
+) -> Version:
+    """Train, judge and keep, as the one process that trains this run.
+
+    Args:
+        prepared: what is trained.
+        record: of the run, known to the store.
+        hands: of whoever asks.
+        start: the checkpoint to go on from, read while the run is held; None where the run has just begun.
+
+    Raises:
+        UsageError: another process trains it.
+        Interrupted: ``halt`` said so; the message says how to go on.
+        ConditionNotMet: ``[keep] if`` is not met; nothing is kept.
+    """
+    store, again = hands.store, resuming(record, hands.store, hands.settings, hands.folder)
+    with hold(store.folder, record.id):
+        checkpoint = start(record, store) if start else None
         hands.watch(Progress("started", note=record.id))
         try:
-            training = _training(prepared, record, hands)
-            state = _to_the_end(training, hands, checkpoint)
+            if start:
+                store.finish(record.id, "running")
+            with store.saving(record) as saver:
+                training = _training(prepared, hands, saver)
+                state = _to_the_end(training, hands, checkpoint)
             return finish(prepared, training.network, state, record=record, store=store, watch=hands.see)
         except (Interrupted, KeyboardInterrupt) as stopped:
             store.finish(record.id, "stopped")
@@ -179,7 +172,7 @@ def _trained(prepared: Prepared, record: Run, hands: _Hands, *, going_on: bool) 
             _failed(store, record)
             raise StoreError(f"{refused}; then go on with: {again}") from None
         except ConditionNotMet:
-            store.finish(record.id, "refused")
+            _ended(store, record, "refused")
             raise
         except EngramError:
             _failed(store, record)
@@ -192,17 +185,23 @@ def _at_once(record: Run) -> str:
 
 def _failed(store: Store, record: Run) -> None:
     with suppress(StoreError):  # which may be the very reason
-        store.finish(record.id, "failed")
+        _ended(store, record, "failed")
 
 
-def _to_the_end(training: Training, hands: _Hands, checkpoint: Checkpoint | None) -> TrainingState:
+def _ended(store: Store, record: Run, status: str) -> None:
+    """Write down that a run did not end well, unless its version is kept and only its alias was refused."""
+    if store.run(record.id).status != "kept":
+        store.finish(record.id, status)
+
+
+def _to_the_end(training: Training, hands: Hands, checkpoint: Checkpoint | None) -> TrainingState:
     if checkpoint is not None:
         training.resume(checkpoint)
         hands.watch(Progress("noticed", note=f"going on from step {checkpoint.state.step:,}"))
     return training.run()
 
 
-def _training(prepared: Prepared, record: Run, hands: _Hands) -> Training:
+def _training(prepared: Prepared, hands: Hands, saver: Saver[Packed]) -> Training:
     fed = feeds(prepared, hands.see)
     unit = getattr(prepared.network, "unit", None)
     if unit is not None and prepared.task.kind == "regression":
@@ -210,11 +209,9 @@ def _training(prepared: Prepared, record: Run, hands: _Hands) -> Training:
         unit.scale.fill_(scale)
         unit.offset.fill_(offset)
 
-    def save(made: Checkpoint, best: bool) -> None:
-        hands.store.checkpoint(record.id, made, best=best)
-
     calls = Calls(
-        save=save,
+        ready=saver.wait,
+        save=saver.save,
         tell=lambda done, total, numbers: hands.see(Progress("training", done, total, numbers)),
         halt=hands.halt,
         augment=_augmenting(prepared),

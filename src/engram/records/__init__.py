@@ -11,7 +11,7 @@ from engram.records.progress import Progress, Watch
 from engram.records.report import Picture, Report, Score
 from engram.records.task import Task
 from engram.records.tensors import Signature, TensorSpec
-from engram.records.version import Move, Run, Version
+from engram.records.version import Gate, Move, Run, Version
 
 __all__ = [
     "Certificate",
@@ -19,6 +19,7 @@ __all__ = [
     "Column",
     "Dataset",
     "Difference",
+    "Gate",
     "Limits",
     "Model",
     "Move",

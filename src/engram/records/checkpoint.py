@@ -29,6 +29,7 @@ class TrainingState:
         progress: sums of the unfinished epoch (plain JSON values).
         history: one record an epoch: ``{"epoch", "train.loss", "validation.loss", …}``.
         best: the weights of the best epoch by parameter name; empty until there is one.
+        extra: what else a loop of one's own keeps (plain JSON values).
     """
 
     epoch: int = 0
@@ -43,6 +44,7 @@ class TrainingState:
     progress: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
     best: Mapping[str, ndarray] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

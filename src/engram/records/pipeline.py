@@ -95,7 +95,8 @@ class TrainSection:
         device: ``cpu``, ``cuda``, ``cuda:1``.
         precision: ``float32`` or ``bfloat16``.
         threads: CPU threads of torch; part of what makes a run repeatable.
-        checkpoint: ``{steps = 500, minutes = 5}``, whichever comes first; also at each epoch's end.
+        checkpoint: ``{steps = 500, minutes = 5, hold = "last 3, best, every 10th"}``: how often, whichever comes first,
+            and also at each epoch's end; and which are held (``last N``, ``best``, ``every Nth`` of them, ``all``).
         minutes: end after the epoch in which so many minutes are over; 0 is no limit. A run that ends by the clock
             does not repeat to the bit.
         seed: of every random choice.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-__all__ = ["Move", "Run", "Version"]
+__all__ = ["Gate", "Move", "Run", "Version"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,11 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One movement of an alias: when, who, why, from where to where (digests; empty where it did not exist)."""
+    """One movement of an alias: when, who, why, from where to where (digests; empty where it did not exist).
+
+    Attributes:
+        kind: ``move``, ``rollback``, ``undo`` of a rollback, or ``forced`` past the gate of a protected alias.
+    """
 
     name: str
     alias: str
@@ -74,6 +78,23 @@ class Move:
     why: str
     origin: str
     target: str
+    kind: str = "move"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a version must reach before an alias may be moved to it, and since when: who, why.
+
+    Attributes:
+        conditions: metric → condition (``">= 0.86"``); empty where the alias is free again.
+    """
+
+    name: str
+    alias: str
+    when: datetime
+    who: str
+    why: str
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +111,8 @@ class Run:
         folder: where relative paths of the pipeline file start.
         step: of its last checkpoint; 0 if there is none.
         version: digest of the version it became; empty until kept.
+        origin: the run and step it began from (``income-20260503-1200@400``); empty if from the start.
+        hold: which checkpoints are held (``last 3, best, every 10th``); empty for what is usual.
     """
 
     id: str
@@ -101,3 +124,5 @@ class Run:
     folder: str
     step: int = 0
     version: str = ""
+    origin: str = ""
+    hold: str = ""

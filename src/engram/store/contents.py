@@ -7,8 +7,9 @@ tools can open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from numpy import ndarray
@@ -17,13 +18,16 @@ from engram.errors import StoreError, UnknownName
 from engram.plugins import nearest
 from engram.records import Certificate, Difference, Model, Report, Score, Signature, TrainingState
 from engram.store import documents, tensors
+from engram.store.encodings import Entry
 from engram.store.files import Files
 from engram.store.objects import Content
 
 __all__ = [
     "certificate",
+    "entries",
     "holds",
     "model",
+    "outline",
     "pack_certificate",
     "pack_model",
     "pack_report",
@@ -37,7 +41,7 @@ __all__ = [
 T = TypeVar("T")
 INDEX = "model.safetensors.index.json"
 _GROUPS = ("slots", "average", "random", "best")
-_PLAIN = ("epoch", "step", "position", "optimizer", "scheduler", "stopping", "progress", "history")
+_PLAIN = ("epoch", "step", "position", "optimizer", "scheduler", "stopping", "progress", "history", "extra")
 
 
 def pack_weights(arrays: Mapping[str, ndarray]) -> dict[str, Content]:
@@ -103,13 +107,29 @@ def weights(files: Files, names: tuple[str, ...] = ()) -> dict[str, ndarray]:
         StoreError: a blob is not there or damaged, or the index names a tensor that its shard does not have.
     """
     where = files.document(INDEX)["weight_map"]
+    asked: dict[str, set[str]] = {}
     for name in names:
         if name not in where:
             raise UnknownName(f"{files.name} has no weight {name!r}; {nearest(name, where)}")
-    wanted = {name: where[name] for name in names or where}
-    shards = {path: files.arrays(path) for path in dict.fromkeys(wanted.values())}
+        asked.setdefault(where[name], set()).add(name)
+    held = Counter(where.values()) if asked else {}
+    parts = {path: some if len(some) < held[path] else None for path, some in asked.items()}
+    return _of(files, names or where, files.arrays(parts or dict.fromkeys(where.values())))
+
+
+def entries(files: Files) -> dict[str, Entry]:
+    """Type and shape of every weight, without its numbers.
+
+    Raises:
+        StoreError: a blob is not there or damaged, or the index names a tensor that its shard does not have.
+    """
+    where = files.document(INDEX)["weight_map"]
+    return _of(files, where, files.entries(set(where.values())))
+
+
+def _of(files: Files, names: Iterable[str], found: Mapping[str, T]) -> dict[str, T]:
     try:
-        return {name: shards[path][name] for name, path in wanted.items()}
+        return {name: found[name] for name in names}
     except KeyError as missing:
         raise StoreError(f"the weights of {files.name} lack {missing}; run engram verify") from missing
 
@@ -129,10 +149,15 @@ def model(files: Files) -> Model:
 
 def state(files: Files) -> TrainingState:
     """The training state that ``pack_state`` took apart."""
+    groups: dict[str, Any] = {group: files.group(f"training/{group}-") for group in _GROUPS}
+    return replace(outline(files), **groups)
+
+
+def outline(files: Files) -> TrainingState:
+    """The training state without its arrays, for which no other file is opened."""
     plain: dict[str, Any] = files.document("training/state.json")
     plain["history"] = tuple(plain["history"])
-    groups: dict[str, Any] = {group: files.group(f"training/{group}-") for group in _GROUPS}
-    return _made(TrainingState, {**plain, **groups}, f"the training state of {files.name}")
+    return _made(TrainingState, plain, f"the training state of {files.name}")
 
 
 def report(files: Files) -> Report:

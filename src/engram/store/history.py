@@ -1,11 +1,15 @@
 """Aliases: names that move, and never forget where they were.
 
 A move is only ever added. Where an alias points now is its last move, by the order in which the catalog took them and
-not by their clock, which may have been set back.
+not by their clock, which may have been set back. Going back is a move like any other, of another kind: the kinds tell
+how far a second step back has to go, and what an undo brings back.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,13 +17,54 @@ from sqlalchemy import Connection, Row, Select, func, insert, select
 
 from engram.errors import UsageError, VersionNotFound
 from engram.plugins import nearest
-from engram.records import Move
-from engram.store import references, tables
+from engram.records import Gate, Move
+from engram.store import gates, log, references, tables
+from engram.store.places._contract import Place
+from engram.store.steps import Step, stand
+from engram.store.verify import Damage
 
-__all__ = ["current", "history", "move"]
+__all__ = [
+    "ANEW",
+    "Said",
+    "current",
+    "damaged",
+    "document",
+    "history",
+    "known",
+    "move",
+    "named",
+    "parted",
+    "restore",
+    "rollback",
+]
+
+ANEW = sys.maxsize
+
+_PART = 500
 
 
-def move(connection: Connection, path: tuple[str, str], reference: str, said: tuple[datetime, str, str]) -> Move:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """When something was done to an alias, by whom and why."""
+
+    when: datetime
+    who: str
+    why: str
+
+
+def parted(text: str) -> tuple[str, str]:
+    """Name and alias of ``income@prod``.
+
+    Raises:
+        UsageError: it is no alias.
+    """
+    name, _, alias = text.partition("@")
+    if not name or not alias or "@" in alias:
+        raise UsageError(f"{text!r} is no alias; write NAME@ALIAS, such as {name or 'income'}@prod")
+    return references.check_name(name), references.check_name(alias, "alias")
+
+
+def move(connection: Connection, path: tuple[str, str], reference: str, said: Said, *, force: bool = False) -> Move:
     """Point an alias at a version.
 
     Args:
@@ -27,23 +72,54 @@ def move(connection: Connection, path: tuple[str, str], reference: str, said: tu
         path: name of the network, and alias.
         reference: of the version.
         said: when, who and why.
+        force: also past the gate of a protected alias.
 
     Raises:
-        UsageError: the version is one of another network.
+        UsageError: the version is one of another network, or force is used without a reason.
         VersionNotFound: there is no such version.
+        ConditionNotMet: the alias is protected and the version does not meet its conditions.
     """
-    name, alias = references.check_name(path[0]), references.check_name(path[1], "alias")
-    row = references.resolve(connection, reference)
-    if row.name != name:
-        raise UsageError(
-            f"{name}@{alias} can only point at versions of {name}, and {reference} is {row.name}:{row.number}"
-        )
-    when, who, why = said
-    origin = connection.execute(_moves(name, alias).limit(1)).first()
-    made = Move(name, alias, when, who, why, origin.target if origin else "", row.digest)
-    columns = {"name": name, "alias": alias, "moved": when, "who": who, "why": why}
-    connection.execute(insert(tables.moves).values(**columns, origin=made.origin, target=made.target))
-    return made
+    if force and not said.why.strip():
+        raise UsageError("a move by force needs a reason, which the history keeps; say it with --why")
+    row, origin = _own(connection, path, reference), _present(connection, path)
+    failed = gates.unmet(connection, path, row, origin)
+    if failed and not force:
+        raise gates.refusal(path, f"{row.name}:{row.number}", named(connection, [origin]).get(origin, origin), failed)
+    kind = "forced" if failed else "move"
+    return _add(connection, Move(*path, said.when, said.who, said.why, origin, row.digest, kind))
+
+
+def rollback(connection: Connection, path: tuple[str, str], said: Said, *, to: str = "", undo: bool = False) -> Move:
+    """Point an alias where it pointed before, or, to undo that, where it pointed before it was rolled back.
+
+    No gate is asked: where an alias has been, it may always go back to.
+
+    Args:
+        connection: of a transaction that writes.
+        path: name of the network, and alias.
+        said: when, who and why.
+        to: a version it once pointed at; empty for the one before. A second rollback goes one further back.
+        undo: take the last rollback back instead, and with the next undo the one before.
+
+    Raises:
+        UsageError: it never was there, it was never anywhere else, or there is no rollback to undo.
+        VersionNotFound: it was never set, or what it pointed at is not in the catalog.
+    """
+    moves = history(connection, *path)[::-1]
+    at, left = stand(moves)
+    alias = "@".join(path)
+    if undo and to:
+        raise UsageError(f"an undo of a rollback knows where {alias} was; say either --undo or --to {to}")
+    if undo:
+        target = _undone(alias, left)
+    elif to:
+        target = _again(connection, path, to, moves)
+    else:
+        target = _before(alias, at)
+    if target not in named(connection, [target]):
+        raise VersionNotFound(f"{alias} was {target}, which is not in the catalog; name another version with --to")
+    made = Move(*path, said.when, said.who, said.why, at.target, target, "undo" if undo else "rollback")
+    return _add(connection, made)
 
 
 def history(connection: Connection, name: str, alias: str) -> list[Move]:
@@ -59,6 +135,14 @@ def history(connection: Connection, name: str, alias: str) -> list[Move]:
     return found
 
 
+def known(connection: Connection) -> set[tuple[str, ...]]:
+    """The aliases that have moves or gates, each as name and alias."""
+    moves, gated = tables.moves, tables.gates
+    found = [*connection.execute(select(moves.c.name, moves.c.alias).distinct())]
+    found += connection.execute(select(gated.c.name, gated.c.alias).distinct())
+    return {(name, alias) for name, alias in found}
+
+
 def current(connection: Connection, name: str = "") -> dict[str, str]:
     """Where aliases point now, those of a name or of all: ``income@prod`` → digest."""
     moves = tables.moves
@@ -69,10 +153,133 @@ def current(connection: Connection, name: str = "") -> dict[str, str]:
     return {f"{row.name}@{row.alias}": row.target for row in connection.execute(asked)}
 
 
+def named(connection: Connection, digests: Collection[str]) -> dict[str, str]:
+    """Digest → ``income:7``, of those that are versions."""
+    versions, wanted = tables.versions, sorted(set(digests))
+    asked = select(versions.c.digest, versions.c.name, versions.c.number)
+    parts = [wanted[start : start + _PART] for start in range(0, len(wanted), _PART)]
+    rows = [row for part in parts for row in connection.execute(asked.where(versions.c.digest.in_(part)))]
+    return {row.digest: f"{row.name}:{row.number}" for row in rows}
+
+
+def document(connection: Connection, place: Place, path: tuple[str, str], again: int) -> int:
+    """Write down in the place what the catalog knows of an alias; a transaction's last act, harmless to do again.
+
+    Args:
+        connection: of a transaction that writes.
+        place: of the store.
+        path: name of the network, and alias.
+        again: what this returned when the transaction was tried before; ``ANEW`` at first, 1 to write all of them.
+    """
+    moves = [_record(row) for row in connection.execute(_moves(*path))][::-1]
+    first = log.write(place, path, moves, again=again)
+    return min(first, log.write(place, path, gates.history(connection, *path)[::-1], mark=log.GATE, again=again))
+
+
+def damaged(connection: Connection, place: Place) -> list[Damage]:
+    """The documents of moves and gates that do not say what the catalog says.
+
+    One too many is none of them: it is of a writer who died before the move was made, and the next move removes it.
+    """
+    faults = []
+    there = log.found(place)
+    for name, entry in _expected(connection).items():
+        found = there.get(name, "it is gone")
+        if found != entry:
+            fault = found if isinstance(found, str) else "it does not say what the catalog says"
+            faults.append(Damage(name, fault, (f"{entry.name}@{entry.alias}",)))
+    return faults
+
+
+def _expected(connection: Connection) -> dict[str, Move | Gate]:
+    """What the documents of all aliases should say, by their names."""
+    found: dict[str, Move | Gate] = {}
+    for path in sorted(_known(connection, Move) | _known(connection, Gate)):
+        moves = [_record(row) for row in connection.execute(_moves(*path))][::-1]
+        found |= {log.name(path, number): move for number, move in enumerate(moves, start=1)}
+        changes = gates.history(connection, *path)[::-1]
+        found |= {log.name(path, number, log.GATE): gate for number, gate in enumerate(changes, start=1)}
+    return found
+
+
+def restore(connection: Connection, place: Place) -> int:
+    """Put all moves and gates that the place has documents of into a catalog that does not know them.
+
+    Args:
+        connection: of a transaction that writes.
+        place: of the store.
+
+    Returns:
+        How many entries were put there. Those of an alias that the catalog knows are left as they are.
+
+    Raises:
+        StoreError: a document is damaged.
+    """
+    known = {kind: _known(connection, kind) for kind in (Move, Gate)}
+    new = [entry for entry in log.read(place) if (entry.name, entry.alias) not in known[type(entry)]]
+    for entry in new:
+        if isinstance(entry, Gate):
+            gates.add(connection, entry)
+        else:
+            _add(connection, entry)
+    return len(new)
+
+
+def _known(connection: Connection, kind: type[Move | Gate]) -> set[tuple[str, str]]:
+    table = tables.moves if kind is Move else tables.gates
+    return {(row.name, row.alias) for row in connection.execute(select(table.c.name, table.c.alias).distinct())}
+
+
+def _own(connection: Connection, path: tuple[str, str], reference: str) -> Row[Any]:
+    """The version that a reference means, which must be one of the alias's own network."""
+    name, alias = references.check_name(path[0]), references.check_name(path[1], "alias")
+    row = references.resolve(connection, reference)
+    if row.name != name:
+        raise UsageError(
+            f"{name}@{alias} can only point at versions of {name}, and {reference} is {row.name}:{row.number}"
+        )
+    return row
+
+
+def _before(alias: str, at: Step) -> str:
+    if at.before is None:
+        raise UsageError(f"{alias} points where it first did, and nothing is further back; move it with engram alias")
+    return at.before.target
+
+
+def _again(connection: Connection, path: tuple[str, str], to: str, moves: Sequence[Move]) -> str:
+    row = _own(connection, path, to)
+    alias, version = "@".join(path), f"{row.name}:{row.number}"
+    if row.digest == moves[-1].target:
+        raise UsageError(f"{alias} is {version} already; engram history {alias} shows where else it was")
+    if row.digest not in {made.target for made in moves}:
+        raise UsageError(f"{alias} never was {version}, and a rollback only goes back; move it with engram alias")
+    return str(row.digest)
+
+
+def _undone(alias: str, left: Sequence[Step]) -> str:
+    if not left:
+        raise UsageError(f"no rollback of {alias} is left to undo since it was last moved; see engram history {alias}")
+    return left[-1].target
+
+
+def _present(connection: Connection, path: tuple[str, str]) -> str:
+    """What an alias points at now; empty if nothing."""
+    row = connection.execute(_moves(*path).limit(1)).first()
+    return str(row.target) if row else ""
+
+
+def _add(connection: Connection, made: Move) -> Move:
+    columns = asdict(made)
+    columns["moved"] = columns.pop("when")
+    connection.execute(insert(tables.moves).values(columns))
+    return made
+
+
 def _moves(name: str, alias: str) -> Select[Any]:
     moves = tables.moves
     return select(moves).where(moves.c.name == name, moves.c.alias == alias).order_by(moves.c.id.desc())
 
 
 def _record(row: Row[Any]) -> Move:
-    return Move(row.name, row.alias, row.moved, row.who, row.why, row.origin, row.target)
+    return Move(row.name, row.alias, row.moved, row.who, row.why, row.origin, row.target, row.kind)

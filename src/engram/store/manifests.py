@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from engram.errors import StoreError
@@ -93,8 +94,9 @@ def index(pointed: Sequence[tuple[str, Blob]]) -> bytes:
     return documents.encode({"schemaVersion": 2, "mediaType": _INDEX, "manifests": listed}, "index.json")
 
 
+@lru_cache(maxsize=16)
 def parse(content: bytes, where: str) -> Manifest:
-    """The manifest in these bytes.
+    """The manifest in these bytes; that of a version which is loaded again and again is parsed once.
 
     Raises:
         StoreError: they are not a manifest of a model, or name a file twice or outside its folder.

@@ -1,7 +1,7 @@
 """Blobs: bytes under the digest of what they are.
 
 Arrays in memory are hashed before anything is written, so that a tensor which the store already has costs its hash and
-not one byte of disk. Several blobs are written at a time, because one waits for the disk while another is hashed.
+not one byte of disk. Several are hashed and written at a time, because one waits for the disk while another computes.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from engram.errors import StoreError
+from engram.store import priority
 from engram.store.places._contract import Place
 from engram.store.tensors import Shard
 
-__all__ = ["Blob", "Content", "digest", "matches", "put", "read"]
+__all__ = ["Blob", "Borrowed", "Content", "blob", "digest", "hashed", "matches", "put", "read"]
 
-Content = bytes | Shard
 _WRITERS = 4
 
 
@@ -29,6 +29,38 @@ class Blob:
 
     digest: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """A blob of another place as content; what is read there is hashed on its way.
+
+    Attributes:
+        place: where it is.
+        blob: what it should be.
+        tell: called once it was read.
+    """
+
+    place: Place
+    blob: Blob
+    tell: Callable[[Blob], None] = lambda _blob: None
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Its bytes.
+
+        Raises:
+            StoreError: they are not those that the digest says; nothing must be made of them.
+        """
+        content = self.place.map(self.blob.digest)
+        if not matches(content, self.blob):
+            raise StoreError(
+                f"{self.blob.digest} is damaged in {self.place.url}; run engram verify --repair there, from a copy"
+            )
+        yield memoryview(content)
+        self.tell(self.blob)
+
+
+Content = bytes | Shard | Borrowed
 
 
 def digest(chunks: Iterable[bytes | memoryview | mmap.mmap]) -> str:
@@ -44,34 +76,51 @@ def matches(content: bytes | mmap.mmap, blob: Blob) -> bool:
     return len(content) == blob.size and digest([content]) == blob.digest
 
 
-def put(place: Place, contents: Sequence[Content], made: list[Blob]) -> list[Blob]:
-    """Write contents that the place does not have yet; all of them are durable when this returns.
+def blob(content: Content) -> Blob:
+    """The blob that a content becomes."""
+    if isinstance(content, Borrowed):
+        return content.blob
+    if isinstance(content, bytes):
+        return Blob(digest([content]), len(content))
+    return Blob(digest(content.chunks()), content.size)
+
+
+def hashed(contents: Sequence[Content], *, gently: bool = False) -> list[Blob]:
+    """The blob that each content becomes, several hashed at a time, or one by one behind everything else."""
+    with _hands(gently) as pool:
+        return list(pool.map(blob, contents))
+
+
+def put(place: Place, contents: Mapping[Blob, Content], made: list[Blob], *, gently: bool = False) -> None:
+    """Write the contents that the place does not have yet; all of them are durable when this returns.
 
     Args:
         place: where to.
-        contents: they must not change meanwhile.
+        contents: they must not have changed since they were hashed.
         made: is told of each blob that was not there before, also when a later one fails.
-
-    Returns:
-        The blob of each content, in order.
+        gently: one by one, behind everything else that this machine does.
 
     Raises:
         StoreError: the place refused one; those in ``made`` are there.
     """
+    absent = place.missing({blob.digest: blob.size for blob in contents})
 
-    def one(content: Content) -> Blob:
-        pieces = [memoryview(content)] if isinstance(content, bytes) else list(content.chunks())
-        size = len(content) if isinstance(content, bytes) else content.size
-        blob = Blob(digest(pieces), size)
-        if not place.has(blob.digest, blob.size):
-            place.put(blob.digest, pieces)
-            made.append(blob)
-        return blob
+    def one(blob: Blob) -> None:
+        content = contents[blob]
+        place.put(blob.digest, [memoryview(content)] if isinstance(content, bytes) else content.chunks())
+        made.append(blob)
 
-    with ThreadPoolExecutor(min(_WRITERS, os.cpu_count() or 1)) as pool:
-        blobs = list(pool.map(one, contents))
+    wanted = [blob for blob in contents if blob.digest in absent]
+    with _hands(gently) as pool:
+        for _ in pool.map(one, wanted):
+            pass
     place.settle()
-    return blobs
+
+
+def _hands(gently: bool) -> ThreadPoolExecutor:
+    if gently:
+        return ThreadPoolExecutor(1, initializer=priority.give_way)
+    return ThreadPoolExecutor(min(_WRITERS, os.cpu_count() or 1))
 
 
 def read(place: Place, blob: Blob, where: str) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from engram.errors import UsageError, VersionNotFound
 from engram.plugins import nearest
@@ -22,6 +22,13 @@ __all__ = ["Reference", "check_name", "parse", "resolve"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _LONGEST = 128
 _PREFIX = re.compile(r"sha256:[0-9a-f]{8,64}")
+
+# Built once: building one takes as long as the database takes to answer it, and every load asks.
+_ROWS = tables.versions.c
+_OF_NAME = select(tables.versions).where(_ROWS.name == bindparam("name"))
+_LATEST = _OF_NAME.order_by(_ROWS.number.desc()).limit(1)
+_NUMBERED = _OF_NAME.where(_ROWS.number == bindparam("number"))
+_EXACT = _OF_NAME.where(_ROWS.digest == bindparam("digest"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +96,11 @@ def resolve(connection: Connection, text: str) -> Row[Any]:
     wanted = parse(text)
     if wanted.digest:
         return _by_digest(connection, wanted.digest)
-    of_name = select(tables.versions).where(tables.versions.c.name == wanted.name)
     if wanted.alias:
-        return _by_alias(connection, of_name, wanted, text)
-    if wanted.number:
-        of_name = of_name.where(tables.versions.c.number == wanted.number)
-    row = connection.execute(of_name.order_by(tables.versions.c.number.desc()).limit(1)).first()
+        return _by_alias(connection, wanted, text)
+    asked = _NUMBERED if wanted.number else _LATEST
+    said = {"name": wanted.name, "number": wanted.number} if wanted.number else {"name": wanted.name}
+    row = connection.execute(asked, said).first()
     return row if row is not None else _nothing(connection, wanted)
 
 
@@ -109,7 +115,7 @@ def _by_digest(connection: Connection, prefix: str) -> Row[Any]:
     return rows[0]
 
 
-def _by_alias(connection: Connection, of_name: Select[Any], wanted: Reference, text: str) -> Row[Any]:
+def _by_alias(connection: Connection, wanted: Reference, text: str) -> Row[Any]:
     moves = tables.moves
     path = (moves.c.name == wanted.name, moves.c.alias == wanted.alias)
     asked = select(moves.c.target).where(*path).order_by(moves.c.id.desc()).limit(1)
@@ -122,7 +128,7 @@ def _by_alias(connection: Connection, of_name: Select[Any], wanted: Reference, t
             when = first.isoformat(timespec="seconds")
             raise VersionNotFound(f"{text}: {wanted.name}@{wanted.alias} was first set {when}; give a later moment")
         return _nothing(connection, wanted)
-    row = connection.execute(of_name.where(tables.versions.c.digest == target)).first()
+    row = connection.execute(_EXACT, {"name": wanted.name, "digest": target}).first()
     if row is None:
         raise VersionNotFound(f"{text} names {target}, which is not in the catalog; bring back a copy of the catalog")
     return row

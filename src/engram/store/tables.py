@@ -29,9 +29,23 @@ from sqlalchemy import (
 
 from engram.store import documents
 
-__all__ = ["HEAD", "METADATA", "checkpoints", "links", "moves", "names", "revisions", "runs", "versions"]
+__all__ = [
+    "HEAD",
+    "METADATA",
+    "checkpoints",
+    "condemned",
+    "deltas",
+    "gates",
+    "leases",
+    "links",
+    "moves",
+    "names",
+    "revisions",
+    "runs",
+    "versions",
+]
 
-HEAD = "0001"
+HEAD = "0002"
 METADATA = MetaData()
 _DIGEST = String(71)
 _NAME = String(128)
@@ -94,6 +108,7 @@ versions = Table(
     Column("manifest", BigInteger, nullable=False, comment="bytes of the manifest, which index.json states"),
     Column("facts", Document, nullable=False),
     UniqueConstraint("name", "number", name="versions_name_number"),
+    Index("versions_kept", "kept"),
 )
 
 moves = Table(
@@ -107,7 +122,21 @@ moves = Table(
     Column("why", Text, nullable=False),
     Column("origin", String(71), nullable=False),
     Column("target", _DIGEST, nullable=False),
+    Column("kind", String(16), nullable=False, comment="move, rollback, undo or forced"),
     Index("moves_name_alias", "name", "alias", "id"),
+)
+
+gates = Table(
+    "gates",
+    METADATA,
+    Column("id", _COUNTING, primary_key=True, autoincrement=True),
+    Column("name", _NAME, nullable=False),
+    Column("alias", _NAME, nullable=False),
+    Column("moved", Moment, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("conditions", Document, nullable=False, comment="metric → condition; empty where the alias is free again"),
+    Index("gates_name_alias", "name", "alias", "id"),
 )
 
 runs = Table(
@@ -122,6 +151,8 @@ runs = Table(
     Column("folder", Text, nullable=False),
     Column("step", BigInteger, nullable=False),
     Column("version", String(71), nullable=False),
+    Column("origin", Text, nullable=False, comment="the run and step it began from, RUN@STEP; empty for the start"),
+    Column("hold", Text, nullable=False, comment="which checkpoints are held, in the words of retention"),
 )
 
 checkpoints = Table(
@@ -136,6 +167,7 @@ checkpoints = Table(
     Column("best", Boolean, nullable=False),
     Column("metrics", Document, nullable=False),
     Column("size", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False, comment="counts from 1 within the run; 0 where nobody counted"),
     Index("checkpoints_run", "run", "id"),
 )
 
@@ -145,6 +177,36 @@ links = Table(
     Column("holder", _DIGEST, primary_key=True, comment="a manifest that a row of versions or checkpoints names"),
     Column("blob", _DIGEST, primary_key=True),
     Index("links_blob", "blob"),
+)
+
+deltas = Table(
+    "deltas",
+    METADATA,
+    Column("digest", _DIGEST, primary_key=True, comment="of the blob that is stored as its difference from the base"),
+    Column("base", String(71), nullable=False, comment="empty where it is only compressed"),
+    Column("depth", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False, comment="bytes of the difference"),
+    Index("deltas_base", "base"),
+)
+
+leases = Table(
+    "leases",
+    METADATA,
+    Column("id", _COUNTING, primary_key=True, autoincrement=True),
+    Column("owner", Text, nullable=False),
+    Column("until", Moment, nullable=False),
+    Column("digests", Document, nullable=False, comment="what is being written and must not be swept"),
+    sqlite_autoincrement=True,
+)
+
+condemned = Table(
+    "condemned",
+    METADATA,
+    Column("digest", _DIGEST, primary_key=True),
+    Column("mark", BigInteger, nullable=False, comment="the last lease given out before; those up to it may need it"),
+    Column("since", Moment, nullable=False),
+    Column("deleting", Boolean, nullable=False, comment="it is being removed right now and cannot be saved any more"),
+    Column("owner", Text, nullable=False, comment="who removes it"),
 )
 
 revisions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

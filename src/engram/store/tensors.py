@@ -1,36 +1,39 @@
 """Arrays as safetensors blobs, written and read without a copy.
 
-Written here and not by the safetensors library, because the library's order of tensors within a file is its own
-affair, and a store lives on the same arrays giving the same bytes; and because its numpy reader copies. One blob holds
-one large array, or small ones up to a megabyte together, cut by name and size alone, so that training one layer leaves
-the blobs of the others as they were.
+Written here and not by the safetensors library, because the library's order of tensors within a file is its own affair,
+and a store lives on the same arrays giving the same bytes; and because its numpy reader copies. One blob holds one
+large array, or small ones together up to 128 KiB, cut by name and size alone, so that training one layer leaves the
+blobs of the others as they were: with a limit of a megabyte, adapters beside a frozen network cost a third more. A
+header is checked whole before an array is made: a file of which two programs could make two things is damaged.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy import ndarray
 
 from engram.errors import StoreError, UsageError
 from engram.records import Limits
+from engram.store import encodings
+from engram.store.encodings import Entry, Stored
 
-__all__ = ["Shard", "plan", "read"]
+__all__ = ["Shard", "entries", "length", "plan", "read"]
 
-_ALONE = 1_000_000
+_ALONE = 131_072
 _PAD = 8
-_NATIVE = {
-    "BOOL": "bool", "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64", "C64": "complex64",
-    "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64", "F16": "float16", "F32": "float32", "F64": "float64",
-}  # fmt: skip
-_BEYOND_NUMPY = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
-_CODES = {name: code for code, name in (_NATIVE | _BEYOND_NUMPY).items()}
+_FIRST = 8
+_METADATA = "__metadata__"
+_TYPES = "engram.types"
+_LIMITS = Limits()
+_FIELDS = {"dtype", "shape", "data_offsets"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Shard:
 
     Attributes:
         names: of the tensors, in their order in the blob.
-        arrays: in the same order, contiguous and little-endian.
+        arrays: their bytes in the same order, contiguous and little-endian.
         header: the safetensors header with its length, padded to eight bytes.
     """
 
@@ -71,105 +74,192 @@ def plan(arrays: Mapping[str, ndarray], where: str, alone: int = _ALONE) -> list
     Raises:
         UsageError: an array is of a type that safetensors cannot hold.
     """
-    ready = {name: _ready(arrays[name], f"{where} {name!r}") for name in sorted(arrays)}
-    shards, small, held = [], dict[str, ndarray](), 0
-    for name, array in ready.items():
-        if array.nbytes >= alone:
-            shards.append(_shard({name: array}))
+    ready = {name: _ready(name, arrays[name], f"{where} {name!r}") for name in sorted(arrays)}
+    shards, small, held = [], dict[str, Stored](), 0
+    for name, stored in ready.items():
+        size = stored.data.nbytes
+        if size >= alone:
+            shards.append(_shard({name: stored}))
             continue
-        if small and held + array.nbytes > alone:
+        if small and held + size > alone:
             shards.append(_shard(small))
             small, held = {}, 0
-        small[name] = array
-        held += array.nbytes
+        small[name] = stored
+        held += size
     return [*shards, _shard(small)] if small else shards
 
 
-def read(content: bytes | mmap.mmap, where: str) -> dict[str, ndarray]:
-    """The arrays of a blob, as read-only views of its bytes.
+def read(content: bytes | mmap.mmap, where: str, names: Collection[str] | None = None) -> dict[str, ndarray]:
+    """The arrays of a blob, read-only, as views of its bytes wherever their type can be looked at in place.
+
+    Args:
+        content: the whole blob.
+        where: what to call it in an error.
+        names: of the arrays that are wanted; None for all.
 
     Raises:
         StoreError: it is not a safetensors file without holes, overlaps and trailing bytes.
     """
-    entries, start = _header(content, where)
-    found, place = {}, 0
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1]["data_offsets"], item[0])):
-        begin, end = entry["data_offsets"]
-        dtype, count = _dtype(entry["dtype"]), math.prod(entry["shape"])
-        if begin != place or end - begin != count * dtype.itemsize or start + end > len(content):
+    found = entries(content, len(content), where)
+    wanted = found if names is None else [name for name in found if name in names]
+    return {name: encodings.array(found[name], content) for name in wanted}
+
+
+def length(first: bytes | mmap.mmap, size: int, where: str) -> int:
+    """Bytes from the beginning of a blob to its first tensor.
+
+    Args:
+        first: at least the first eight bytes of the blob.
+        size: of the whole blob.
+        where: what to call it in an error.
+
+    Raises:
+        StoreError: the blob is too short for what it announces.
+    """
+    announced = int.from_bytes(first[:_FIRST], "little")
+    if len(first) < _FIRST or announced > min(size - _FIRST, _LIMITS.header_bytes):
+        raise _damaged(where, "it is cut short")
+    return _FIRST + announced
+
+
+def entries(head: bytes | mmap.mmap, size: int, where: str) -> dict[str, Entry]:
+    """The tensors of a blob as its header tells of them, in their order in the blob, with every byte accounted for.
+
+    Args:
+        head: the blob from its beginning, at least as far as its first tensor.
+        size: of the whole blob.
+        where: what to call it in an error.
+
+    Raises:
+        StoreError: it is not the header of a safetensors file without holes, overlaps and trailing bytes.
+    """
+    start = length(head, size, where)
+    try:
+        found = _parsed(head[_FIRST:start])
+        notes = _notes(found.pop(_METADATA, None))
+    except (ValueError, TypeError, RecursionError, AttributeError) as wrong:
+        raise _damaged(where, "its header is not a JSON object of tensors") from wrong
+    made = {}
+    for name, given in found.items():
+        try:
+            made[name] = _entry(given, start, notes.pop(name, None))
+        except ValueError as wrong:
+            raise _damaged(where, f"of {name!r} {wrong}") from wrong
+    if notes:
+        raise _damaged(where, "its header has notes of tensors that are not there")
+    if len(made) > 1:
+        made = dict(sorted(made.items(), key=lambda item: (item[1].begin, item[1].end, item[0])))
+    place = start
+    for name, entry in made.items():
+        if entry.begin != place:
             raise _damaged(where, f"the bytes of {name!r} are not where they belong")
-        found[name] = np.frombuffer(content, dtype, count, start + begin if count else 0).reshape(entry["shape"])
-        found[name].flags.writeable = False
-        place = end
-    if start + place != len(content):
-        raise _damaged(where, "bytes follow after the last tensor")
+        place = entry.end
+    if place != size:
+        raise _damaged(where, "its tensors do not end where it ends")
+    return made
+
+
+def _ready(name: str, array: ndarray, where: str) -> Stored:
+    given = np.asarray(array)
+    if name == _METADATA:
+        raise UsageError(f"{where} has the one name that safetensors keeps for itself; call it something else")
+    if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise UsageError(f"{where} has a name that is not Unicode (a lone surrogate); call it something else")
+    stored = encodings.store(given, where)
+    if len(stored.shape) > _LIMITS.rank:
+        raise UsageError(f"{where} has {given.ndim} axes, more than the {_LIMITS.rank} that are read back; reshape it")
+    return stored
+
+
+def _shard(arrays: Mapping[str, Stored]) -> Shard:
+    """Wide types come first, so that every array starts at a multiple of its item's size."""
+    names = tuple(sorted(arrays, key=lambda name: (-arrays[name].data.itemsize, name)))
+    notes = {name: arrays[name].note for name in names if arrays[name].note}
+    header: dict[str, Any] = {_METADATA: {_TYPES: _text(notes)}} if notes else {}
+    place = 0
+    for name in names:
+        stored = arrays[name]
+        span = [place, place + stored.data.nbytes]
+        header[name] = {"dtype": stored.code, "shape": list(stored.shape), "data_offsets": span}
+        place = span[1]
+    text = _text(header).encode()
+    text += b" " * (-len(text) % _PAD)
+    return Shard(names, tuple(arrays[name].data for name in names), len(text).to_bytes(_FIRST, "little") + text)
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _notes(metadata: object) -> dict[str, Any]:
+    """What the metadata say of types that the header has no word for; other metadata are not looked at."""
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, dict) or not all(type(value) is str for value in metadata.values()):
+        raise ValueError("the metadata are not texts")
+    found = _DECODER.decode(metadata.get(_TYPES, "{}"))
+    if not isinstance(found, dict):
+        raise ValueError("the notes are not an object")  # noqa: TRY004 - of a file, and answered like all else in it
     return found
 
 
-def _ready(array: ndarray, where: str) -> ndarray:
-    """The array contiguous and little-endian, itself where it already is; ``reshape`` keeps a 0-d array 0-d."""
-    given = np.asarray(array)
-    if where.endswith("'__metadata__'"):
-        raise UsageError(f"{where} has the one name that safetensors keeps for itself; call it something else")
-    if given.dtype.name not in _CODES:
-        raise UsageError(f"{where} is of type {given.dtype}, which safetensors cannot hold; convert it")
-    if given.ndim > Limits().rank:
-        raise UsageError(f"{where} has {given.ndim} axes, more than the {Limits().rank} that are read back; reshape it")
-    if given.dtype.byteorder == ">":
-        given = given.astype(given.dtype.newbyteorder("<"))
-    return np.ascontiguousarray(given).reshape(given.shape)
+def _entry(given: Any, start: int, note: Any) -> Entry:  # noqa: ANN401 - of a file
+    """An entry that has a known type, a shape of lengths, and as many bytes as they say.
+
+    Raises:
+        ValueError: it has not; the words follow the name of the tensor.
+    """
+    if type(given) is not dict or given.keys() != _FIELDS:
+        raise ValueError("there is more or less than dtype, shape and data_offsets")
+    code, shape, span = given["dtype"], given["shape"], given["data_offsets"]
+    if not (_lengths(shape) and _lengths(span) and len(span) == 2 and type(code) is str):
+        raise ValueError("the shape or the place is none")
+    if note is not None and not _sound(note):
+        raise ValueError("the note of its type is none")
+    return encodings.entry(code, tuple(shape), (start + span[0], start + span[1]), note)
 
 
-def _shard(arrays: Mapping[str, ndarray]) -> Shard:
-    """Wide types come first, so that every array starts at a multiple of its item's size."""
-    names = tuple(sorted(arrays, key=lambda name: (-arrays[name].itemsize, name)))
-    entries, place = {}, 0
-    for name in names:
-        array = arrays[name]
-        span = [place, place + array.nbytes]
-        entries[name] = {"dtype": _CODES[array.dtype.name], "shape": list(array.shape), "data_offsets": span}
-        place = span[1]
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % _PAD)
-    return Shard(names, tuple(arrays[name] for name in names), len(text).to_bytes(8, "little") + text)
-
-
-def _header(content: bytes | mmap.mmap, where: str) -> tuple[dict[str, dict[str, Any]], int]:
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or length > min(len(content) - 8, Limits().header_bytes):
-        raise _damaged(where, "it is cut short")
-    try:
-        found = json.loads(content[8 : 8 + length])
-    except (ValueError, RecursionError) as wrong:
-        raise _damaged(where, "its header is not JSON") from wrong
-    if not isinstance(found, dict):
-        raise _damaged(where, "its header is not an object")
-    entries = {name: entry for name, entry in found.items() if name != "__metadata__"}
-    for name, entry in entries.items():
-        if not _sound(entry):
-            raise _damaged(where, f"the entry of {name!r} in its header is not one of a tensor")
-    return entries, 8 + length
-
-
-def _sound(entry: Any) -> bool:  # noqa: ANN401 - of a file
-    """Whether an entry has a known type, a shape of lengths and a span that runs forward."""
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+def _sound(note: object) -> bool:
+    if not isinstance(note, dict) or note.keys() != {"dtype", "shape"}:
         return False
-    shape, span = entry["shape"], entry["data_offsets"]
-    if not (isinstance(shape, list) and isinstance(span, list) and len(span) == 2):
+    return type(note["dtype"]) is str and _lengths(note["shape"])
+
+
+def _lengths(given: object) -> bool:
+    """Whether this is a list of lengths, and of no more axes than an array may have."""
+    if type(given) is not list or len(given) > _LIMITS.rank:
         return False
-    limits = Limits()
-    lengths = all(type(n) is int and 0 <= n <= limits.dimension for n in [*shape, *span])
-    return lengths and len(shape) <= limits.rank and entry["dtype"] in (_NATIVE | _BEYOND_NUMPY)
+    for number in given:  # noqa: SIM110 - all() takes twice the time, and every tensor of every load comes by
+        if type(number) is not int or not 0 <= number <= _LIMITS.dimension:
+            return False
+    return True
 
 
-def _dtype(code: str) -> np.dtype[Any]:
-    if code in _NATIVE:
-        return np.dtype(_NATIVE[code])
-    import ml_dtypes  # a dependency of onnx, for the types numpy does not have
+def _parsed(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """A header as a value, without a key that stands twice in it.
 
-    beyond: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _BEYOND_NUMPY[code]))
-    return beyond
+    What is the same when it is written again has no such key; that is quickly seen, and true of all that ``_shard``
+    wrote. Other headers are looked at key by key.
+
+    Raises:
+        ValueError: it is not JSON, or a key stands twice.
+    """
+    with suppress(ValueError):
+        found = orjson.loads(text)
+        if orjson.dumps(found) == text.rstrip(b" "):
+            return found
+    return _DECODER.decode(str(text, "utf-8"))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return made
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+"""One for all headers: to make one takes longer than to read a header."""
 
 
 def _damaged(where: str, why: str) -> StoreError:

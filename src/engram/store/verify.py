@@ -1,11 +1,14 @@
 """Hashing every blob again, and naming what a damaged one hurts.
 
-What is looked for comes from the catalog and not from the folder, because a blob that is gone is damage too.
+What is looked for comes from the catalog and not from the folder, because a blob that is gone is damage too. A damaged
+one can be brought back from any other store that has it: its digest says whether it is the right one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
@@ -15,15 +18,15 @@ from engram.store import tables
 from engram.store.objects import digest
 from engram.store.places._contract import Place
 
-__all__ = ["Damage", "verify"]
+__all__ = ["Damage", "needed", "repair", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A blob that is not what it should be.
+    """A blob, or a document about an alias, that is not what it should be.
 
     Attributes:
-        digest: of the blob.
+        digest: of the blob, or the name of the document.
         fault: what is wrong with it, in a few words.
         hurts: the versions (``income:7``), aliases (``income@prod``) and checkpoints that need it.
     """
@@ -33,38 +36,71 @@ class Damage:
     hurts: tuple[str, ...]
 
 
-def verify(place: Place, connection: Connection, tell: Callable[[int, int], None]) -> list[Damage]:
+def verify(place: Place, wanted: Mapping[str, Iterable[str]], tell: Callable[[int, int], None]) -> list[Damage]:
     """Every damaged blob of a store, by digest.
 
     Args:
         place: where the blobs are.
-        connection: to the catalog.
+        wanted: blob → what it hurts if it is damaged, as ``needed`` says.
         tell: called with the blobs hashed so far and in all.
     """
-    needed = _needed(connection)
-    damaged = []
-    for done, wanted in enumerate(sorted(needed)):
-        tell(done, len(needed))
-        if fault := _fault(place, wanted):
-            damaged.append(Damage(wanted, fault, tuple(sorted(needed[wanted]))))
-    tell(len(needed), len(needed))
+    damaged, blobs = [], sorted(wanted)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for done, (blob, fault) in enumerate(zip(blobs, pool.map(lambda b: _fault(place, b), blobs), strict=True)):
+            tell(done, len(blobs))
+            if fault:
+                damaged.append(Damage(blob, fault, tuple(sorted(wanted[blob]))))
+    tell(len(blobs), len(blobs))
     return damaged
+
+
+def repair(place: Place, damaged: Iterable[Damage], other: Place) -> list[Damage]:
+    """Bring damaged blobs back from another place; those that it does not have whole either.
+
+    Raises:
+        StoreError: this place refuses to be written.
+    """
+    left = []
+    for damage in damaged:
+        try:
+            content = other.get(damage.digest)
+        except StoreError as refused:
+            left.append(Damage(damage.digest, f"{damage.fault}; {refused}", damage.hurts))
+            continue
+        if digest([content]) != damage.digest:
+            left.append(Damage(damage.digest, f"{damage.fault}; damaged in {other.url}, too", damage.hurts))
+            continue
+        place.delete(damage.digest)
+        place.put(damage.digest, [memoryview(content)])
+        place.settle()
+    return left
+
+
+def needed(connection: Connection, only: str = "") -> dict[str, set[str]]:
+    """Blob → the versions, aliases and checkpoints that need it; a manifest is a blob, too.
+
+    Args:
+        connection: to the catalog.
+        only: digest of the one manifest to look at; empty for all.
+    """
+    holders = _holders(connection)
+    if only:
+        holders = {only: holders.get(only, set())}
+    links = tables.links
+    asked = select(links.c.holder, links.c.blob)
+    found: dict[str, set[str]] = {holder: set(names) for holder, names in holders.items()}
+    for holder, blob in connection.execute(asked.where(links.c.holder == only) if only else asked):
+        found.setdefault(blob, set()).update(holders.get(holder, set()))
+    return found
 
 
 def _fault(place: Place, wanted: str) -> str:
     try:
         content = place.map(wanted)
+        found = digest([content])
     except StoreError as refused:
         return str(refused)
-    return "" if digest([content]) == wanted else f"{len(content):,} bytes with another digest"
-
-
-def _needed(connection: Connection) -> dict[str, set[str]]:
-    """Blob → the versions, aliases and checkpoints that need it; a manifest is a blob, too."""
-    needed = {holder: set(names) for holder, names in _holders(connection).items()}
-    for holder, blob in connection.execute(select(tables.links.c.holder, tables.links.c.blob)):
-        needed.setdefault(blob, set()).update(needed.get(holder, set()))
-    return needed
+    return "" if found == wanted else f"{len(content):,} bytes with another digest"
 
 
 def _holders(connection: Connection) -> dict[str, set[str]]:

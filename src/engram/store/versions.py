@@ -1,29 +1,45 @@
 """Versions: how they are numbered, described and listed.
 
-A number is given out in a transaction of its own, before the manifest is written, because the manifest states it: a
-catalog made anew from manifests must not number them otherwise. A process killed in between leaves a gap, never a
+A number is given out with the lease, before the manifest is written, because the manifest states it: a catalog made
+anew from manifests must not number them otherwise. A process killed in between leaves a gap, never a
 number used twice. Keeping the same content again makes another version, which shares all blobs but its record.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, exists, func, insert, select, update
 
+from engram.errors import StoreError
 from engram.records import Model, Report, Version
 from engram.store import documents, manifests, tables
-from engram.store.catalog import Catalog
 from engram.store.manifests import Manifest
 from engram.store.objects import Blob, Content
-from engram.store.places._contract import Place
-from engram.store.writing import Draft, Record
+from engram.store.places import kind
+from engram.store.writing import Draft, Record, Site
 
-__all__ = ["Kept", "draft", "listed", "metrics", "names", "pointed", "publish", "version"]
+__all__ = [
+    "Kept",
+    "config",
+    "counted",
+    "draft",
+    "drawn_next",
+    "listed",
+    "metrics",
+    "names",
+    "newest",
+    "pointed",
+    "publish",
+    "register",
+    "version",
+]
 
+_LOG = logging.getLogger(__name__)
 _COUNTS = (("t", 1e12), ("b", 1e9), ("m", 1e6), ("k", 1e3))
 
 
@@ -45,8 +61,13 @@ def metrics(report: Report | None) -> dict[str, float]:
     return {score.name: float(score.value) for score in report.scores} if report else {}
 
 
-def draft(place: Place, catalog: Catalog, kept: Kept, model: Model, files: Mapping[str, Content]) -> Draft[Version]:
-    """What ``writing.commit`` needs for a version; its number is drawn once the files are written.
+def draft(kept: Kept, about: Mapping[str, Any], files: Mapping[str, Content]) -> Draft[Version]:
+    """What ``writing.commit`` needs for a version.
+
+    Args:
+        kept: what is known of it.
+        about: what the ModelPack's config says of the model, as ``config`` makes it.
+        files: path → content.
 
     Raises:
         UsageError: the facts are not plain JSON values.
@@ -54,29 +75,33 @@ def draft(place: Place, catalog: Catalog, kept: Kept, model: Model, files: Mappi
     documents.encode(kept.facts, "facts")  # refused before a number is spent on it
     drawn: list[int] = []
 
-    def record() -> Record:
-        drawn.append(_number(catalog, kept.name))
-        return _describe(kept, drawn[0], model)
+    def number(connection: Connection) -> int:
+        drawn[:] = [drawn_next(connection, kept.name)]
+        return drawn[0]
 
     def registered(connection: Connection, manifest: Manifest) -> Version:
-        made = _register(connection, kept, drawn[0], manifest)
-        publish(place, connection)
-        return made
+        return register(connection, _version(kept, drawn[0], manifest), manifest.size)
 
-    return Draft(files, record, registered)
+    return Draft(files, number, lambda number: _describe(kept, number, about), registered)
 
 
-def _number(catalog: Catalog, name: str) -> int:
+def drawn_next(connection: Connection, name: str) -> int:
     """The next number within a name, which nobody else will get."""
     names = tables.names
-    with catalog.writing() as connection:
-        raised = connection.execute(update(names).where(names.c.name == name).values(last=names.c.last + 1))
-        if not raised.rowcount:
-            connection.execute(insert(names).values(name=name, last=1))
-        return int(connection.execute(select(names.c.last).where(names.c.name == name)).scalar_one())
+    raised = connection.execute(update(names).where(names.c.name == name).values(last=names.c.last + 1))
+    if not raised.rowcount:
+        connection.execute(insert(names).values(name=name, last=1))
+    return int(connection.execute(select(names.c.last).where(names.c.name == name)).scalar_one())
 
 
-def _describe(kept: Kept, number: int, model: Model) -> Record:
+def config(model: Model) -> dict[str, Any]:
+    """What the ModelPack's config says of a model."""
+    precision = ",".join(sorted({array.dtype.name for array in model.weights.values()}))
+    about = {"format": "safetensors", "paramSize": _count(model.parameters)}
+    return {**about, "precision": precision} if precision else about
+
+
+def _describe(kept: Kept, number: int, about: Mapping[str, Any]) -> Record:
     """The document, the annotations and the ModelPack's config of a version."""
     when = kept.when.isoformat()
     said = {"name": kept.name, "number": number, "kept": when, "holds": kept.holds, "metrics": kept.metrics}
@@ -86,19 +111,12 @@ def _describe(kept: Kept, number: int, model: Model) -> Record:
         "org.opencontainers.image.title": kept.name,
         "org.opencontainers.image.version": str(number),
     }
-    precision = ",".join(sorted({array.dtype.name for array in model.weights.values()}))
-    config: dict[str, Any] = {
-        "descriptor": {"createdAt": when, "name": kept.name, "version": str(number)},
-        "config": {"format": "safetensors", "paramSize": _count(model.parameters)},
-    }
-    if precision:
-        config["config"]["precision"] = precision
+    config = {"descriptor": {"createdAt": when, "name": kept.name, "version": str(number)}, "config": dict(about)}
     return Record("version.json", documents.encode(said, "version"), annotations, config)
 
 
-def _register(connection: Connection, kept: Kept, number: int, manifest: Manifest) -> Version:
-    """Add the row of a version; from the end of this transaction on it exists."""
-    made = Version(
+def _version(kept: Kept, number: int, manifest: Manifest) -> Version:
+    return Version(
         digest=manifest.digest,
         name=kept.name,
         number=number,
@@ -110,8 +128,18 @@ def _register(connection: Connection, kept: Kept, number: int, manifest: Manifes
         size=sum(manifest.blobs.values()),
         facts=kept.facts,
     )
+
+
+def register(connection: Connection, made: Version, manifest: int) -> Version:
+    """Add the row of a version; from the end of this transaction on it exists.
+
+    Args:
+        connection: of a transaction that writes.
+        made: the version.
+        manifest: bytes of its manifest.
+    """
     columns = {field: getattr(made, field) for field in Version.__dataclass_fields__}
-    connection.execute(insert(tables.versions).values(**columns, manifest=manifest.size))
+    connection.execute(insert(tables.versions).values(**columns, manifest=manifest))
     return made
 
 
@@ -122,26 +150,59 @@ def version(row: Row[Any]) -> Version:
     return Version(**{**found, "holds": tuple(found["holds"]), "parents": tuple(found["parents"])})
 
 
-def listed(connection: Connection, name: str) -> list[Version]:
-    """The versions of a name, or of all names when it is empty, the newest first."""
+def listed(connection: Connection, name: str = "", most: int = 0) -> list[Version]:
+    """The versions of a name, the highest number first, or of all names, the newest first.
+
+    Args:
+        connection: to the catalog.
+        name: of the network; empty for all.
+        most: how many; 0 for all.
+    """
     versions = tables.versions
-    asked = select(versions).order_by(versions.c.number.desc())
+    asked = select(versions).order_by(versions.c.kept.desc(), versions.c.name, versions.c.number.desc())
     if name:
-        asked = asked.where(versions.c.name == name)
-    else:
-        asked = select(versions).order_by(versions.c.kept.desc(), versions.c.name, versions.c.number.desc())
-    return [version(row) for row in connection.execute(asked)]
+        asked = select(versions).where(versions.c.name == name).order_by(versions.c.number.desc())
+    return [version(row) for row in connection.execute(asked.limit(most) if most else asked)]
+
+
+def newest(connection: Connection) -> list[Version]:
+    """The newest version of every name, by name."""
+    return [version(row) for row in connection.execute(_newest())]
+
+
+def counted(connection: Connection, name: str = "") -> int:
+    """How many versions a name has, or all names have."""
+    versions = tables.versions
+    asked = select(func.count()).select_from(versions)
+    return int(connection.execute(asked.where(versions.c.name == name) if name else asked).scalar_one())
+
+
+def _newest() -> Select[Any]:
+    rows, known = tables.versions, tables.names
+    of_name = rows.alias()
+    last = select(of_name.c.digest).where(of_name.c.name == known.c.name).order_by(of_name.c.number.desc()).limit(1)
+    return select(rows).join(known, rows.c.digest == last.scalar_subquery()).order_by(rows.c.name)
 
 
 def names(connection: Connection) -> list[str]:
     """The names under which something is kept, sorted."""
-    column = tables.versions.c.name
-    return list(connection.execute(select(column).distinct().order_by(column)).scalars())
+    held = exists().where(tables.versions.c.name == tables.names.c.name)
+    return list(connection.execute(select(tables.names.c.name).where(held).order_by(tables.names.c.name)).scalars())
 
 
-def publish(place: Place, connection: Connection) -> None:
-    """Write ``index.json`` anew, inside the transaction that changed what it lists, so that writers take turns."""
-    place.document("index.json", manifests.index(pointed(connection)))
+def publish(site: Site) -> None:
+    """Write ``index.json`` anew, after the transaction that changed what it lists: it must never name what is not kept.
+
+    It is written in a transaction of its own, so that writers take turns. A refusal is logged and not raised: what the
+    caller did is done, and whoever publishes next makes up for it. Only a folder is an OCI image layout; nobody reads
+    an index in an object store, where writers cannot take turns.
+    """
+    if kind(site.place.url) != "folder":
+        return
+    try:
+        site.catalog.write(lambda connection: site.place.write("index.json", manifests.index(pointed(connection))))
+    except StoreError as refused:
+        _LOG.warning("index.json is out of date", extra={"place": site.place.url, "why": str(refused)})
 
 
 def pointed(connection: Connection) -> list[tuple[str, Blob]]:
@@ -150,12 +211,9 @@ def pointed(connection: Connection) -> list[tuple[str, Blob]]:
     Only the latest version of each name (as ``income`` and ``income:7``) and what aliases point at (``income@prod``):
     the file is written anew with every version, and must not grow with their number.
     """
-    rows, moves, known = tables.versions, tables.moves, tables.names
-    of_name = rows.alias()
-    newest = select(of_name.c.digest).where(of_name.c.name == known.c.name).order_by(of_name.c.number.desc()).limit(1)
-    latest = select(rows).join(known, rows.c.digest == newest.scalar_subquery()).order_by(rows.c.name)
+    rows, moves = tables.versions, tables.moves
     found = []
-    for row in connection.execute(latest):
+    for row in connection.execute(_newest()):
         blob = Blob(row.digest, row.manifest)
         found += [(row.name, blob), (f"{row.name}:{row.number}", blob)]
     last = select(func.max(moves.c.id)).group_by(moves.c.name, moves.c.alias)

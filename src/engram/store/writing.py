@@ -1,38 +1,43 @@
-"""How a version or checkpoint comes into the store, in an order that a crash at any moment cannot spoil.
+"""Writing a version or a checkpoint so that it exists entirely or not at all.
 
-First its blobs, then its manifest, each durable before the next begins; then one catalog transaction, from whose end on
-it exists. Who removes blobs does it inside a transaction of its own, and a writer looks once more inside its last one
-whether all its blobs are there: the two exclude each other, so that a blob which this writer found present and did not
-write again cannot vanish unseen.
+The order is what makes it safe: a lease on all it is made of, every blob durable, the record, the config, the manifest,
+and then one transaction of the catalog which links all of it and ends the lease. A process that dies in between leaves
+blobs that nothing names, and no half version. A sweep keeps its hands off what a lease names or a link reaches, so that
+a blob which this writer found present and did not write again cannot vanish unseen.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from sqlalchemy import Connection, delete, insert, select
 
 from engram.errors import StoreError
-from engram.store import manifests, objects, tables
-from engram.store.catalog import Catalog
+from engram.store import leases, manifests, objects, tables
+from engram.store.catalogs._contract import Catalog
 from engram.store.manifests import Manifest
 from engram.store.objects import Blob, Content
+from engram.store.places import kind
 from engram.store.places._contract import Place
 
-__all__ = ["Draft", "Record", "commit", "release", "unlink"]
+__all__ = ["Draft", "Record", "Site", "adopt", "commit", "discard", "link", "unlink"]
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _ATTEMPTS = 5
+_GLANCE = 0.05  # seconds between two looks at whether somebody has finished removing
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is said of the files as a whole, once they are written.
+    """What is said of the files as a whole.
 
     Attributes:
         path: of the document that says it all (``version.json``).
@@ -53,78 +58,212 @@ class Draft(Generic[T]):
 
     Attributes:
         files: path → content.
-        record: called once all files are written.
-        register: adds the rows, inside the last transaction; what it returns is what ``commit`` returns.
+        number: draws the number that the record states, inside the first transaction; 0 where there is none.
+        record: of that number.
+        register: adds the rows, inside the last transaction; what it returns is what ``commit`` returns. It may be
+            called again.
     """
 
     files: Mapping[str, Content]
-    record: Callable[[], Record]
+    number: Callable[[Connection], int]
+    record: Callable[[int], Record]
     register: Callable[[Connection, Manifest], T]
 
 
-def commit(place: Place, catalog: Catalog, draft: Draft[T]) -> T:
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where something is written, and by which clock.
+
+    Attributes:
+        gently: behind everything else that this machine does, because nobody waits for it.
+    """
+
+    place: Place
+    catalog: Catalog
+    now: Callable[[], datetime]
+    gently: bool = False
+
+
+def commit(site: Site, draft: Draft[T]) -> T:
     """Write a draft; it exists entirely when this returns, and not at all if it raises.
 
     Raises:
         StoreError: the place or the catalog refused; what was written has been taken back.
     """
-    place.prepare()
-    catalog.prepare()
-    made: list[Blob] = []
+    blobs = objects.hashed(list(draft.files.values()), gently=site.gently)
+    files = dict(zip(draft.files, blobs, strict=True))
+    contents = dict(zip(blobs, draft.files.values(), strict=True))
+
+    def write(number: int, made: list[Blob]) -> Manifest:
+        objects.put(site.place, contents, made, gently=site.gently)
+        return _describe(site.place, files, draft.record(number), made)
+
+    return _written(site, _Work({blob.digest for blob in blobs}, draft.number, write, draft.register))
+
+
+def adopt(
+    site: Site, manifest: Manifest, contents: Mapping[Blob, Content], register: Callable[[Connection, Manifest], T]
+) -> T:
+    """Write what another store has under a manifest, unchanged; it exists entirely when this returns, or not at all.
+
+    What was written of it when this raises is left, so that moving a large version can go on where it stopped; a sweep
+    frees it otherwise.
+
+    Args:
+        site: where to.
+        manifest: as it is there.
+        contents: of every blob it lists, and of itself.
+        register: as in ``Draft``.
+
+    Raises:
+        StoreError: a place or the catalog refused, or a content is damaged.
+    """
+
+    def write(_number: int, made: list[Blob]) -> Manifest:
+        objects.put(site.place, contents, made)
+        return manifest
+
+    return _written(site, _Work(set(manifest.blobs), lambda _connection: 0, write, register, resumes=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work(Generic[T]):
+    """What happens between a lease and its end.
+
+    Attributes:
+        digests: that are leased.
+        number: drawn with the lease.
+        write: puts everything in its place; may be called again.
+        register: adds the rows.
+        resumes: whether what was written is left where the rest fails.
+    """
+
+    digests: Collection[str]
+    number: Callable[[Connection], int]
+    write: Callable[[int, list[Blob]], Manifest]
+    register: Callable[[Connection, Manifest], T]
+    resumes: bool = False
+
+
+def _written(site: Site, work: _Work[T]) -> T:
+    site.place.prepare()
+    site.catalog.prepare()
+    lease, number = _leased(site, work.digests, work.number)
+    made, asked = list[Blob](), False
     try:
-        files, record = _written(place, draft.files, made), draft.record()
         for _ in range(_ATTEMPTS):
-            manifest = _describe(place, files, record, made)
-            with catalog.writing() as connection:
-                if all(place.has(digest, size) for digest, size in manifest.blobs.items()):
-                    _link(connection, manifest)
-                    return draft.register(connection, manifest)
-            _LOG.info("blobs were removed while they were being kept", extra={"place": place.url})
-            files = _written(place, draft.files, made)
+            manifest = work.write(number, made)
+            asked = True
+            done = site.catalog.write(lambda connection: _finished(connection, lease, manifest, work))  # noqa: B023 - called at once
+            if done is not None:
+                return done[0]
+            _LOG.info("a lease ended while blobs were being kept", extra={"place": site.place.url})
+            lease, _ = _leased(site, set(manifest.blobs), lambda _connection: 0)
     except BaseException:
-        release(place, catalog, [blob.digest for blob in made])
+        _take_back(site, lease, made, known=asked)
         raise
-    raise StoreError(f"blobs vanish from {place.url} while they are written; stop what removes them and try again")
+    raise StoreError(f"blobs vanish from {site.place.url} while they are written; stop what removes them and try again")
+
+
+def link(connection: Connection, manifest: Manifest) -> None:
+    """Say what a manifest holds."""
+    unlink(connection, manifest.digest)
+    rows = [{"holder": manifest.digest, "blob": digest} for digest in manifest.blobs]
+    connection.execute(insert(tables.links), rows)
 
 
 def unlink(connection: Connection, holder: str) -> set[str]:
-    """Say that a manifest holds nothing any more; the digests it held, for ``release`` after the transaction."""
+    """Say that a manifest holds nothing any more; the digests it held, for ``leases.mark``."""
     links = tables.links
     held = set(connection.execute(select(links.c.blob).where(links.c.holder == holder)).scalars())
     connection.execute(delete(links).where(links.c.holder == holder))
     return held
 
 
-def release(place: Place, catalog: Catalog, digests: Collection[str]) -> None:
-    """Remove the blobs among these that nothing holds; a refusal is logged, and a sweep will find them again."""
-    if not digests:
-        return
-    links = tables.links
+def discard(site: Site, marked: Collection[str]) -> dict[str, int]:
+    """Remove the blobs that ``leases.mark`` or ``leases.remove`` marked; digest → bytes of those that are gone.
+
+    A refusal is logged: what is left is not marked any more, and a sweep takes it up again.
+    """
+    freed, began = dict[str, int](), time.monotonic()
     try:
-        with catalog.writing() as connection:
-            for digest in digests:
-                if connection.execute(select(links.c.blob).where(links.c.blob == digest).limit(1)).first() is None:
-                    place.delete(digest)
+        for digest in marked:
+            if time.monotonic() - began > leases.REMOVING:
+                break
+            freed[digest] = site.place.delete(digest)
     except StoreError as refused:
-        _LOG.warning("blobs that nothing needs were left behind", extra={"place": place.url, "why": str(refused)})
+        _LOG.warning("blobs that nothing needs were left behind", extra={"place": site.place.url, "why": str(refused)})
+    left = set(marked) - set(freed)
+    try:
+        if marked:
+            site.catalog.write(lambda connection: leases.clear(connection, set(freed), left=left, now=site.now()))
+    except StoreError as refused:
+        _LOG.warning("blobs are still said to be removed", extra={"place": site.place.url, "why": str(refused)})
+    return freed
 
 
-def _written(place: Place, files: Mapping[str, Content], made: list[Blob]) -> dict[str, Blob]:
-    return dict(zip(files, objects.put(place, list(files.values()), made), strict=True))
+def _leased(site: Site, digests: Collection[str], number: Callable[[Connection], int]) -> tuple[int, int]:
+    """A lease and a number, once nobody is removing any of the digests."""
+    owner, seen = leases.owner(), dict[str, float]()
+    while True:
+        now = time.monotonic()
+        waited = [digest for digest, since in seen.items() if now - since > leases.PATIENCE]
+
+        def action(connection: Connection) -> tuple[int, set[str], int]:
+            lease, going = leases.take(connection, owner, digests, now=site.now(), waited=waited)  # noqa: B023 - called at once
+            return lease, going, number(connection) if lease else 0
+
+        lease, going, drawn = site.catalog.write(action)
+        if lease:
+            return lease, drawn
+        seen |= {digest: now for digest in going if digest not in seen}
+        time.sleep(_GLANCE)
+
+
+def _finished(connection: Connection, lease: int, manifest: Manifest, work: _Work[T]) -> tuple[T] | None:
+    """Link and register, unless the lease ended meanwhile, perhaps by the clock of a sweep that goes wrong."""
+    if not leases.live(connection, lease) or leases.going(connection, manifest.blobs):
+        leases.end(connection, lease)
+        return None
+    link(connection, manifest)
+    leases.save(connection, manifest.blobs)
+    leases.end(connection, lease)
+    return (work.register(connection, manifest),)
+
+
+def _take_back(site: Site, lease: int, made: list[Blob], *, known: bool) -> None:
+    """Remove what was written for nothing, as far as the failing place lets go of it.
+
+    Where a full disk has no room for the catalog to say so, they are removed in a transaction that writes nothing and
+    only keeps other writers away; but not where the catalog was asked to register them, because a transaction that it
+    could not finish may still be in its log.
+    """
+    digests = {blob.digest for blob in made}
+
+    def mark(connection: Connection) -> set[str]:
+        leases.end(connection, lease)
+        return leases.mark(connection, digests, site.now())
+
+    def remove(connection: Connection) -> None:
+        for digest in leases.unreached(connection, digests, None, but=lease):
+            site.place.delete(digest)
+
+    try:
+        discard(site, site.catalog.write(mark))
+    except StoreError as refused:
+        _LOG.warning("blobs that nothing needs were left behind", extra={"place": site.place.url, "why": str(refused)})
+        if not known and kind(site.place.url) == "folder":
+            with suppress(StoreError):
+                site.catalog.write(remove)
 
 
 def _describe(place: Place, files: Mapping[str, Blob], record: Record, made: list[Blob]) -> Manifest:
     """Write the record, the config and the manifest of files that are there."""
-    said = Blob(objects.digest([record.content]), len(record.content))
+    said = objects.blob(record.content)
     layers = {**files, record.path: said}
     described = manifests.config(record.config, list(layers.values()))
-    _, config = objects.put(place, [record.content, described], made)
+    config = objects.blob(described)
     content = manifests.build(layers, config, record.annotations)
-    objects.put(place, [content], made)
+    objects.put(place, {said: record.content, config: described}, made)
+    objects.put(place, {objects.blob(content): content}, made)
     return manifests.parse(content, "the manifest")
-
-
-def _link(connection: Connection, manifest: Manifest) -> None:
-    unlink(connection, manifest.digest)
-    rows = [{"holder": manifest.digest, "blob": digest} for digest in manifest.blobs]
-    connection.execute(insert(tables.links), rows)

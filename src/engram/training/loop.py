@@ -40,12 +40,15 @@ class Calls:
     """What the loop asks of its caller; the loop knows neither a store nor a terminal.
 
     Attributes:
-        save: keep this checkpoint; the flag says whether its epoch is the best so far.
+        ready: return when the arrays of the last checkpoint may be changed, and raise what went wrong with it.
+        save: keep this checkpoint; the flag says whether its epoch is the best so far. Its arrays change with the next
+            step, so what is to outlast that is copied; read-only ones do not change before ``ready`` returns.
         tell: (steps done, steps in all, the latest numbers), at most a few times a second.
         halt: whether to stop at the next step, with a last checkpoint.
         augment: vary a batch of inputs and targets; None where nothing is varied.
     """
 
+    ready: Callable[[], None] = lambda: None
     save: Callable[[Checkpoint, bool], None] = lambda _checkpoint, _best: None
     tell: Callable[[int, int, Mapping[str, float]], None] = lambda _done, _total, _numbers: None
     halt: Callable[[], bool] = lambda: False
@@ -54,10 +57,18 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Often:
-    """``[train] checkpoint``: after so many steps or minutes, whichever comes first; 0 is never."""
+    """``[train] checkpoint``: how often one is saved, whichever comes first, and which are held.
+
+    Attributes:
+        steps: after so many; 0 is never.
+        minutes: after so many; 0 is never.
+        hold: which are held: ``last 3``, ``best``, ``every 10th``, with commas between, or ``all``; the store alone
+            understands these words.
+    """
 
     steps: int = 0
     minutes: float = 1.0
+    hold: str = ""
 
 
 @dataclass(slots=True)
@@ -134,6 +145,7 @@ class Training:
             self._core = self.network[:-1]
             self._unit = (float(unit.scale), float(unit.offset))
         self._place = _Place(self._tally())
+        self._staging = states.Staging()
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from this checkpoint instead of from the start."""
@@ -142,7 +154,7 @@ class Training:
         states.restore_slots(self._optimizer, self.network, kept.slots)
         states.restore_random(kept.random)
         if self._average is not None:
-            self._average.restore({k: torch.from_numpy(v.copy()) for k, v in kept.average.items()})
+            self._average.restore({name: states.tensor(values) for name, values in kept.average.items()})
         self._place = _Place(
             self._tally(kept.progress),
             epoch=kept.epoch,
@@ -172,18 +184,18 @@ class Training:
         return final
 
     def checkpoint(self) -> Checkpoint:
-        """A copy of everything at this moment."""
-        place = self._place
+        """Everything at this moment; its arrays are those that go on learning."""
+        place, near = self._place, self._staging.arrays
         return Checkpoint(
-            states.arrays(self.network.state_dict()),
+            near(self.network.state_dict(keep_vars=True), "weights"),
             TrainingState(
                 epoch=place.epoch,
                 step=place.step,
                 position=place.position,
                 optimizer=states.optimizer_facts(self._optimizer),
-                slots=states.slots(self._optimizer, self.network),
+                slots=near(states.slots(self._optimizer, self.network), "slots"),
                 scheduler={"name": self._rate.name, "step": place.step, "steps": self._steps},
-                average=states.arrays(self._average.shadow) if self._average else {},
+                average=near(self._average.shadow, "average") if self._average else {},
                 random=states.random_state(),
                 stopping={"best": place.watch.best, "epoch": place.watch.epoch, "waited": place.watch.waited},
                 progress=place.tally.sums,
@@ -220,12 +232,16 @@ class Training:
                 self._calls.tell(place.step, self._steps, self._latest())
             if place.position < self._batches:
                 if self._calls.halt():
-                    self._calls.save(self.checkpoint(), False)
+                    self._save(best=False)
                     raise Interrupted(f"stopped at step {place.step:,} of {self._steps:,}; the checkpoint is kept")
                 if self._due(place.step, now - saved):
-                    self._calls.save(self.checkpoint(), False)
+                    self._save(best=False)
                     saved = time.monotonic()
         self._finish_epoch(time.monotonic() - began, time.monotonic() - start)
+
+    def _save(self, *, best: bool) -> None:
+        self._calls.ready()
+        self._calls.save(self.checkpoint(), best)
 
     def _step(self, rows: Tensor) -> None:
         place = self._place
@@ -274,13 +290,13 @@ class Training:
             place.watch = place.watch.seen(number, epoch=place.epoch + 1, falling=falling, least=self._rule.least)
             better = place.watch.epoch == place.epoch + 1
             if better:
-                place.best = states.arrays(self.network.state_dict())
+                place.best = states.copies(self.network.state_dict())
         rate = self._optimizer.param_groups[0]["lr"]
         place.epoch, place.position = place.epoch + 1, 0
         place.history.append({"epoch": place.epoch, **numbers, "lr": rate, "seconds": round(seconds, 3)})
         place.tally = self._tally()
         self._calls.tell(place.step, self._steps, {"epoch": place.epoch, **numbers, "seconds": total})
-        self._calls.save(self.checkpoint(), better)
+        self._save(best=better)
         if self._calls.halt() and not self._finished():
             raise Interrupted(f"stopped after epoch {place.epoch} of {self._section.epochs}; the checkpoint is kept")
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import builtins
 import mmap
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-__all__ = ["Place"]
+from engram.errors import StoreError
+
+__all__ = ["MARKS", "Place", "check_digest", "check_document"]
+
+MARKS = (
+    ("index.json", b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}'),
+    ("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'),
+)  # the documents that make a place an OCI image layout, as they are when nothing was kept yet
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DOCUMENT = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
 
 class Place(Protocol):
-    """Bytes under digests, plus the few named documents of an OCI image layout.
+    """Bytes under digests, plus named documents.
 
-    A digest is ``sha256:`` and 64 hexadecimal digits. Every method raises ``StoreError``, a sentence that names the
-    place, where the disk or the server refuses.
+    A digest is ``sha256:`` and 64 hexadecimal digits. The name of a document is parts of a-z, 0-9, '.', '_' and '-',
+    divided by slashes. Every method raises ``StoreError``, a sentence that names the place, where the disk or the
+    server refuses.
     """
 
     url: str
@@ -26,8 +39,8 @@ class Place(Protocol):
         """Make the place ready for writing; harmless when it is."""
         ...
 
-    def has(self, digest: str, size: int) -> bool:
-        """Whether the blob is there, whole as far as its size tells."""
+    def missing(self, blobs: Mapping[str, int]) -> set[str]:
+        """The digests among these (digest → size) whose blob is not there, whole as far as its size tells."""
         ...
 
     def put(self, digest: str, chunks: Iterable[memoryview]) -> None:
@@ -50,14 +63,52 @@ class Place(Protocol):
         """A blob to look into, in place where the place allows it."""
         ...
 
-    def list(self) -> Iterator[str]:
-        """The digests of all blobs, in no order."""
+    def list(self) -> Iterator[tuple[str, int]]:
+        """The digests of all blobs with their sizes in bytes, in no order."""
         ...
 
     def delete(self, digest: str) -> int:
         """Remove a blob and return the bytes that were freed; 0 if it was not there."""
         ...
 
-    def document(self, name: str, content: bytes) -> None:
-        """Replace a named document (``index.json``), whole or not at all."""
+    def documents(self, stem: str) -> builtins.list[str]:
+        """The names of all documents that begin with ``stem`` (``history/``), sorted."""
         ...
+
+    def document(self, name: str) -> bytes:
+        """The content of a document."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Make or replace a document, whole or not at all, durable on return."""
+        ...
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Make a document, durable on return, unless there is one of this name: then ``False``."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a document; harmless if there is none."""
+        ...
+
+
+def check_digest(digest: str) -> str:
+    """The hexadecimal digits of a digest.
+
+    Raises:
+        StoreError: it is not one.
+    """
+    if not _DIGEST.fullmatch(digest):
+        raise StoreError(f"{digest!r} is not a digest (sha256: and 64 hexadecimal digits); run engram verify")
+    return digest.removeprefix("sha256:")
+
+
+def check_document(name: str) -> str:
+    """The name itself, if it can be one of a document.
+
+    Raises:
+        StoreError: it cannot.
+    """
+    if not _DOCUMENT.fullmatch(name):
+        raise StoreError(f"{name!r} cannot be the name of a document (parts of a-z, 0-9, '.', '_', '-'); rename it")
+    return name

@@ -7,29 +7,36 @@ killed process left there is removed a day later by whoever writes next.
 
 from __future__ import annotations
 
+import builtins
 import errno
 import mmap
 import os
-import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engram.errors import StoreError
+from engram.errors import StoreError, UsageError
 from engram.store import disk
+from engram.store.places._contract import MARKS, check_digest, check_document
 
 __all__ = ["Folder", "open"]
 
-_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
-_EMPTY_INDEX = b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}'
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_HEX = frozenset("0123456789abcdef")
 _DAY = 86_400
+_AT_ONCE = 2**24
+_PARTS = 1_024  # that one call takes
 
 
 def open(url: str) -> Folder:  # noqa: A001 - the word of the shelf's contract
-    """The place that a path names; nothing is made or read yet."""
+    """The place that a path names; nothing is made or read yet.
+
+    Raises:
+        UsageError: no folder can have this name.
+    """
+    if "\0" in url:
+        raise UsageError(f"{url!r} has a NUL character, which no folder can have; choose another with --store")
     return Folder(Path(url))
 
 
@@ -46,6 +53,7 @@ class Folder:
         self.root = root
         self._blobs = root / "blobs" / "sha256"
         self._incoming = root / "incoming"
+        self._start = f"{self._blobs}{os.sep}"
         self._prepared = False
 
     def exists(self) -> bool:
@@ -60,21 +68,16 @@ class Folder:
         with _sentences("make", self.root):
             for folder in (self._blobs, self._incoming):
                 _make(folder)
-            for name, content in (("index.json", _EMPTY_INDEX), ("oci-layout", _LAYOUT)):
+            for name, content in MARKS:
                 if not (self.root / name).exists():
                     self._write(self.root / name, [memoryview(content)])
             disk.flush(self.root)
             self._clear()
         self._prepared = True
 
-    def has(self, digest: str, size: int) -> bool:
-        """Whether the blob is there with this many bytes."""
-        try:
-            return self._path(digest).stat().st_size == size
-        except FileNotFoundError:
-            return False
-        except OSError as refused:
-            raise _refusal("read", self._path(digest), refused) from refused
+    def missing(self, blobs: Mapping[str, int]) -> set[str]:
+        """The digests whose blob is not there with so many bytes."""
+        return {digest for digest, size in blobs.items() if self._size(digest) != size}
 
     def put(self, digest: str, chunks: Iterable[memoryview]) -> None:
         """Write a blob; its bytes are on the disk when this returns."""
@@ -89,8 +92,13 @@ class Folder:
 
     def get(self, digest: str) -> bytes:
         """All bytes of a blob."""
-        with _sentences("read", self._path(digest)):
-            return self._path(digest).read_bytes()
+        path = f"{self._start}{check_digest(digest)}"
+        try:
+            number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            with os.fdopen(number, "rb", buffering=0) as file:
+                return file.read()
+        except OSError as refused:
+            raise _refusal("read", Path(path), refused) from refused
 
     def range(self, digest: str, start: int, stop: int) -> bytes:
         """The bytes of a blob from ``start`` up to ``stop``."""
@@ -100,20 +108,24 @@ class Folder:
 
     def map(self, digest: str) -> bytes | mmap.mmap:
         """A blob mapped into memory; read where the process has no file numbers left for a mapping."""
-        path = self._path(digest)
-        with _sentences("read", path), path.open("rb") as file:
+        path = f"{self._start}{check_digest(digest)}"
+        try:
+            number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as refused:  # ValueError: an empty file cannot be mapped
-                if isinstance(refused, OSError) and refused.errno not in {errno.EMFILE, errno.ENFILE, errno.ENODEV}:
-                    raise
-                return file.read()
+                return _mapped(number)
+            finally:
+                os.close(number)
+        except OSError as refused:
+            raise _refusal("read", Path(path), refused) from refused
 
-    def list(self) -> Iterator[str]:
-        """The digests of all blobs."""
+    def list(self) -> Iterator[tuple[str, int]]:
+        """The digests of all blobs with their sizes."""
         with _sentences("list", self._blobs):
-            names = [path.name for path in self._blobs.iterdir()] if self.exists() else []
-        return (digest for digest in (f"sha256:{name}" for name in names) if _DIGEST.fullmatch(digest))
+            entries = list(os.scandir(self._blobs)) if self.exists() else []
+        for entry in entries:
+            if len(entry.name) == 64 and set(entry.name) <= _HEX:
+                with _sentences("read", self._blobs / entry.name), suppress(FileNotFoundError):
+                    yield f"sha256:{entry.name}", entry.stat(follow_symlinks=False).st_size
 
     def delete(self, digest: str) -> int:
         """Remove a blob; the bytes that were freed."""
@@ -126,29 +138,73 @@ class Folder:
                 return 0
             return size
 
-    def document(self, name: str, content: bytes) -> None:
-        """Replace a document at the top of the layout."""
-        with _sentences("write", self.root / name):
-            self._write(self.root / name, [memoryview(content)])
-            disk.flush(self.root)
+    def documents(self, stem: str) -> builtins.list[str]:
+        """The names of all documents that begin with ``stem``."""
+        folder, divided, beginning = stem.rpartition("/")
+        with _sentences("list", self.root / folder):
+            return sorted(_files(self.root / folder, f"{folder}{divided}", beginning))
+
+    def document(self, name: str) -> bytes:
+        """The content of a document."""
+        path = self._named(name)
+        with _sentences("read", path):
+            return path.read_bytes()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Make or replace a document."""
+        path = self._named(name)
+        with _sentences("write", path):
+            _make(path.parent)
+            self._write(path, [memoryview(content)])
+            disk.flush(path.parent)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Make a document unless it is there."""
+        path = self._named(name)
+        with _sentences("write", path):
+            _make(path.parent)
+            try:
+                self._write(path, [memoryview(content)], anew=True)
+            except FileExistsError:
+                return False
+            disk.flush(path.parent)
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a document."""
+        path = self._named(name)
+        with _sentences("remove", path), suppress(FileNotFoundError):
+            path.unlink()
+
+    def _size(self, digest: str) -> int:
+        path = self._path(digest)
+        with _sentences("read", path):
+            try:
+                return path.stat().st_size
+            except FileNotFoundError:
+                return -1
 
     def _path(self, digest: str) -> Path:
-        if not _DIGEST.fullmatch(digest):
-            raise StoreError(f"{digest!r} is not a digest (sha256: and 64 hexadecimal digits); run engram verify")
-        return self._blobs / digest.removeprefix("sha256:")
+        return self._blobs / check_digest(digest)
 
-    def _write(self, path: Path, chunks: Iterable[memoryview]) -> None:
+    def _named(self, name: str) -> Path:
+        return self.root / check_document(name)
+
+    def _write(self, path: Path, chunks: Iterable[memoryview], *, anew: bool = False) -> None:
         """A failed flush ends the attempt for good: what the kernel said it lost cannot be flushed again."""
         waiting = self._incoming / f"{path.name[:16]}-{secrets.token_hex(8)}"
         try:
             number = os.open(waiting, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
             try:
-                for chunk in chunks:
-                    _all(number, chunk)
+                _all(number, chunks)
                 os.fsync(number)
             finally:
                 os.close(number)
-            waiting.rename(path)
+            if anew:
+                os.link(waiting, path)  # fails where rename would replace
+                waiting.unlink()
+            else:
+                waiting.rename(path)
         except BaseException:
             with suppress(OSError):
                 waiting.unlink()
@@ -161,10 +217,67 @@ class Folder:
                     path.unlink()
 
 
-def _all(number: int, chunk: memoryview) -> None:
-    rest = chunk.cast("B")
+def _files(folder: Path, stem: str, beginning: str = "") -> Iterator[str]:
+    """The names of files below a folder, without asking the disk about each; a folder that is not there has none."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(beginning):
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _files(folder / entry.name, f"{stem}{entry.name}/")
+                elif entry.is_file(follow_symlinks=False):
+                    yield f"{stem}{entry.name}"
+
+
+def _all(number: int, chunks: Iterable[memoryview]) -> None:
+    """Write in as few calls as possible: the kernel caches what comes at once in large pages, which map much faster."""
+    waiting: builtins.list[memoryview] = []
+    size = 0
+    for chunk in chunks:
+        waiting.append(chunk.cast("B"))
+        size += chunk.nbytes
+        if size >= _AT_ONCE or len(waiting) == _PARTS:
+            _together(number, waiting)
+            waiting, size = [], 0
+    _together(number, waiting)
+
+
+def _together(number: int, parts: builtins.list[memoryview]) -> None:
+    rest = [part for part in parts if part]
     while rest:
-        rest = rest[os.write(number, rest) :]
+        written = os.writev(number, rest)
+        whole = 0
+        while whole < len(rest) and written >= len(rest[whole]):
+            written -= len(rest[whole])
+            whole += 1
+        rest = rest[whole:]
+        if written:
+            rest[0] = rest[0][written:]
+
+
+def _mapped(number: int) -> bytes | mmap.mmap:
+    """A file in memory; in large pages if it is yet to be read, for each page that is touched costs time."""
+    try:
+        found = mmap.mmap(number, 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as refused:  # ValueError: an empty file cannot be mapped
+        if isinstance(refused, OSError) and refused.errno not in {errno.EMFILE, errno.ENFILE, errno.ENODEV}:
+            raise
+        with os.fdopen(number, "rb", closefd=False) as file:
+            return file.read()
+    if _cold(number):
+        with suppress(OSError, AttributeError):  # a kernel that does not know the word
+            found.madvise(mmap.MADV_HUGEPAGE)
+    return found
+
+
+def _cold(number: int) -> bool:
+    """Whether a file is yet to be read from the disk, so that how it will lie in memory can still be asked for."""
+    try:
+        os.preadv(number, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return True
+    except (OSError, AttributeError):  # a file system, or a kernel, that cannot say
+        return False
+    return False
 
 
 def _make(folder: Path) -> None:

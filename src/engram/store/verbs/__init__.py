@@ -1,0 +1,1 @@
+"""What a store can do, one file a noun; ``store.Store`` puts them together."""

@@ -1,0 +1,137 @@
+"""Names that point at versions, where they pointed before, and what must be met before they are moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from engram.errors import StoreError
+from engram.records import Gate, Move
+from engram.store import documents, gates, history, references, versions
+from engram.store.history import Said
+from engram.store.verbs._opened import Opened
+
+__all__ = ["Aliases"]
+
+T = TypeVar("T")
+
+
+class Aliases(Opened):
+    """The verbs about aliases."""
+
+    def alias(self, name: str, alias: str, reference: str, why: str = "", *, force: bool = False) -> Move:
+        """Point ``name@alias`` at a version, and remember when, who and why.
+
+        Args:
+            name, alias: of the network, and what stands after the ``@``.
+            reference: of the version.
+            why: kept in the history.
+            force: also where the alias is protected and the version does not meet its conditions; needs a reason.
+
+        Raises:
+            UsageError: the alias cannot be one, or the version is one of another network.
+            VersionNotFound: there is no such version.
+            ConditionNotMet: the alias is protected, and the version does not meet its conditions.
+        """
+        path = (name, alias)
+        return self._noted(
+            path, lambda connection, said: history.move(connection, path, reference, said, force=force), why
+        )
+
+    def rollback(self, name: str, alias: str, why: str = "", *, to: str = "", undo: bool = False) -> Move:
+        """Point ``name@alias`` where it pointed before its last move; the next rollback goes one further back.
+
+        Protected aliases, too, go back without being asked.
+
+        Args:
+            name, alias: of the network, and what stands after the ``@``.
+            why: kept in the history.
+            to: a version at which it once pointed, instead of the one before.
+            undo: take the last rollback back instead.
+
+        Raises:
+            UsageError: there is nothing further back, it never was there, or there is no rollback to undo.
+            VersionNotFound: it was never set.
+        """
+        path = (name, alias)
+        return self._noted(
+            path, lambda connection, said: history.rollback(connection, path, said, to=to, undo=undo), why
+        )
+
+    def protect(self, name: str, alias: str, conditions: Mapping[str, str], why: str = "") -> Gate:
+        """Let ``name@alias`` only be moved to versions whose metrics meet conditions.
+
+        Args:
+            name, alias: of the network, and what stands after the ``@``.
+            conditions: metric → condition (``">= 0.86"``, or ``">= present - 0.01"`` to compare with where it points);
+                they take the place of those that stand, and none set the alias free.
+            why: kept in the history.
+
+        Raises:
+            UsageError: a condition is none, or no version of the network can have such a metric.
+            VersionNotFound: there is no such network.
+        """
+        path = (references.check_name(name), references.check_name(alias, "alias"))
+
+        def action(connection: Connection, said: Said) -> Gate:
+            return gates.protect(connection, Gate(*path, said.when, said.who, said.why, dict(conditions)))
+
+        return self._noted(path, action, why)
+
+    def aliases(self, name: str = "") -> dict[str, str]:
+        """Where aliases point now, those of a name or of all: ``income@prod`` → digest."""
+        with self._reading() as connection:
+            return history.current(connection, name)
+
+    def history(self, name: str, alias: str) -> list[Move]:
+        """Every move of an alias, the newest first.
+
+        Raises:
+            VersionNotFound: it was never set.
+        """
+        with self._reading() as connection:
+            return history.history(connection, name, alias)
+
+    def protected(self, name: str = "") -> dict[str, Gate]:
+        """The gates that stand now, those of a name or of all: ``income@prod`` → gate."""
+        with self._reading() as connection:
+            return gates.current(connection, name)
+
+    def gates(self, name: str, alias: str) -> list[Gate]:
+        """Every gate that an alias ever had, the newest first; one without conditions set it free."""
+        with self._reading() as connection:
+            return gates.history(connection, name, alias)
+
+    def named(self, digests: Collection[str]) -> dict[str, str]:
+        """Digest → ``income:7``, of those that are versions."""
+        with self._reading() as connection:
+            return history.named(connection, digests)
+
+    def _noted(self, path: tuple[str, str], action: Callable[[Connection, Said], T], why: str) -> T:
+        """Do something to an alias, in the catalog and in the documents of the place."""
+        again, written = history.ANEW, False
+
+        def documented(connection: Connection) -> None:
+            nonlocal again, written
+            written = True
+            again = history.document(connection, self._plain, path, again)
+
+        def whole(connection: Connection) -> T:
+            made = action(connection, Said(self._now(), self.who, why))
+            documented(connection)
+            return made
+
+        self._there()
+        documents.encode([self.who, why], "who moves an alias, or why,")
+        try:
+            done = self._catalog.write(whole)
+        except Exception:
+            if written:  # the documents should not tell of what did not happen; else the next move sees to it
+                with suppress(StoreError):
+                    self._catalog.write(documented)
+            raise
+        versions.publish(self._site)
+        return done

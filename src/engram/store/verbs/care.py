@@ -1,0 +1,143 @@
+"""Looking after a store: what is damaged, what nobody needs, and what another store has or lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from engram.errors import UsageError
+from engram.store import demotion, history, rebuild, runs, sweep, transfer, verify, versions
+from engram.store.rebuild import Rebuilt
+from engram.store.sweep import Swept
+from engram.store.transfer import Moved
+from engram.store.verbs._opened import Opened
+from engram.store.verify import Damage
+
+__all__ = ["Care"]
+
+_GRACE = timedelta(hours=1)
+
+Tell = Callable[[int, int], None]
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """Nobody is watching."""
+
+
+class Care(Opened):
+    """The verbs about the store as a whole."""
+
+    def verify(self, reference: str = "", *, tell: Tell = _ignore) -> list[Damage]:
+        """Hash everything that a version or a checkpoint needs, and name what is damaged and what that hurts.
+
+        Args:
+            reference: of the one version to look at; empty for all there is.
+            tell: called with the blobs hashed so far and in all.
+        """
+        only = self._digest(reference) if reference else ""
+        with self._reading() as connection:
+            wanted = verify.needed(connection, only)
+            moves = [] if only else history.damaged(connection, self._plain)
+        damaged = verify.verify(self._place, wanted, tell)
+        if damaged and not only:
+            with self._reading() as connection:  # what was let go of meanwhile need not be there any more
+                wanted = verify.needed(connection)
+        return [*(damage for damage in damaged if damage.digest in wanted), *moves]
+
+    def repair(self, other: Opened, *, tell: Tell = _ignore) -> tuple[list[Damage], list[Damage]]:
+        """Bring damaged blobs back from another store: those that were, and those that still are damaged.
+
+        Args:
+            other: any store that has them.
+            tell: called with the blobs hashed so far and in all.
+
+        Raises:
+            StoreError: this store refuses to be written.
+        """
+        other._there()  # noqa: SLF001 - both are stores
+        damaged = self.verify(tell=tell)
+        blobs = [damage for damage in damaged if damage.digest.startswith("sha256:")]
+        left = verify.repair(self._place, blobs, other._place)  # noqa: SLF001 - both are stores
+        for alias in {alias for damage in damaged if damage not in blobs for alias in damage.hurts}:
+            self._document(alias)  # what the catalog knows needs no other store
+        lost = {damage.digest for damage in left}
+        return [damage for damage in damaged if damage.digest not in lost], left
+
+    def _document(self, alias: str) -> None:
+        path = history.parted(alias)
+        self._catalog.write(lambda connection: history.document(connection, self._plain, path, 1))
+
+    def rebuild(self, *, tell: Tell = _ignore) -> Rebuilt:
+        """Make the catalog anew from the blobs and documents; the present one is put aside.
+
+        Args:
+            tell: called with the manifests read so far, and 0 because nobody knows how many there are.
+
+        Raises:
+            StoreError: there is no store, or it refuses to be written.
+        """
+        self._there()
+
+        def action(connection: Connection) -> Rebuilt:  # looks while writers are excluded; no manifest is a difference
+            return rebuild.fill(connection, self._place, rebuild.look(self._plain, tell))
+
+        made = self._catalog.anew(action)
+        versions.publish(self._site)
+        return made
+
+    def sweep(self, *, grace: timedelta = _GRACE, dry: bool = False, tell: Tell = _ignore) -> Swept:
+        """Free what no version, alias, run or writer reaches; old checkpoints become differences on the way.
+
+        Args:
+            grace: how long what is found loose is left alone before it is removed.
+            dry: only say what would be freed.
+            tell: called with the blobs removed so far and in all.
+
+        Raises:
+            StoreError: the store refuses; what was not removed is still there.
+        """
+        self._there()
+        if dry:
+            with self._reading() as connection:
+                return sweep.plan(self._site, connection, grace)
+        for of_run in self._ended():
+            demotion.demote(self._site, of_run)
+        demotion.tidy(self._site)
+        return sweep.sweep(self._site, grace, tell)
+
+    def push(self, to: Opened, what: Sequence[str] = (), *, name: str = "", tell: Tell = _ignore) -> Moved:
+        """Bring versions and runs to another store; only what it lacks is moved.
+
+        Args:
+            to: the other store; it is made if there is none.
+            what: references and ids of runs; everything if empty.
+            name: under which versions are taken in there as the next ones; empty keeps names and numbers.
+            tell: called with the bytes moved so far and in all.
+
+        Raises:
+            UsageError: the other store has another version with the number of one of these.
+            VersionNotFound: there is no such version or run.
+            StoreError: a store refuses, or a blob is damaged here; what was moved stays, and asking again goes on.
+        """
+        return _moved(self, to, what, name=name, tell=tell)
+
+    def pull(self, source: Opened, what: Sequence[str] = (), *, name: str = "", tell: Tell = _ignore) -> Moved:
+        """Bring versions and runs here from another store, as ``push`` does from there."""
+        return _moved(source, self, what, name=name, tell=tell)
+
+    def _ended(self) -> list[str]:
+        """The runs that nobody adds checkpoints to."""
+        with self._reading() as connection:
+            return [run.id for run in runs.every(connection) if run.status != "running"]
+
+
+def _moved(source: Opened, target: Opened, what: Sequence[str], *, name: str, tell: Tell) -> Moved:
+    if source.url == target.url or source.folder.resolve() == target.folder.resolve():
+        raise UsageError(f"both are the store at {source.url}; name another one")
+    with source._reading() as connection:  # noqa: SLF001 - all are stores
+        choice = transfer.chosen(connection, what)
+    if name:
+        choice = transfer.alone(choice, name)
+    return transfer.move(source._site, target._released, choice, name=name, tell=tell)  # noqa: SLF001 - likewise

@@ -1,0 +1,609 @@
+"""A loop of one's own that was stopped and restored computes the bits of one that was not."""
+
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.optim import lr_scheduler as schedulers
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import engram
+from engram.errors import ShapeError, StoreError, UnknownName, UsageError, VersionNotFound
+from engram.store import trees
+from engram.store.store import open as open_store
+
+STEPS, STOP = 9, 4
+
+
+class Net(nn.Module):
+    """Weights of several shapes, a buffer, dropout, a tied pair and a layer that does not learn."""
+
+    def __init__(self, dtype=torch.float32):
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.frozen = nn.Linear(4, 6)
+        self.drop = nn.Dropout(0.4)
+        self.there, self.back = nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False)
+        self.back.weight = self.there.weight
+        self.late = nn.Linear(6, 1)
+        self.frozen.requires_grad_(requires_grad=False)
+        self.to(dtype, memory_format=torch.channels_last)
+
+    def forward(self, images):
+        seen = self.norm(self.first(images)).relu().mean((2, 3))
+        return self.late(self.back(self.drop(self.there(self.frozen(seen).tanh()))))
+
+
+def groups(net):
+    learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in learned if p.ndim > 1]},
+        {"params": [p for p in learned if p.ndim <= 1], "lr": 0.03},
+    ]
+
+
+OPTIMIZERS = {
+    "sgd without momentum": lambda net: torch.optim.SGD(groups(net), lr=0.05),
+    "sgd with momentum": lambda net: torch.optim.SGD(groups(net), lr=0.05, momentum=0.9, nesterov=True),
+    "adam": lambda net: torch.optim.Adam(groups(net), lr=0.01, amsgrad=True),
+    "adam fused": lambda net: torch.optim.Adam(groups(net), lr=0.01, fused=True),
+    "adamw one by one": lambda net: torch.optim.AdamW(groups(net), lr=0.01, foreach=False),
+    "adamw with a tensor as rate": lambda net: torch.optim.AdamW(net.parameters(), lr=torch.tensor(0.01)),
+    "rmsprop": lambda net: torch.optim.RMSprop(groups(net), lr=0.01, momentum=0.5, centered=True),
+    "adagrad": lambda net: torch.optim.Adagrad(groups(net), lr=0.05),
+    "nadam": lambda net: torch.optim.NAdam(groups(net), lr=0.01),
+    "radam": lambda net: torch.optim.RAdam(groups(net), lr=0.01),
+    "asgd": lambda net: torch.optim.ASGD(groups(net), lr=0.05),
+    "adafactor": lambda net: torch.optim.Adafactor(groups(net), lr=0.05),
+    "rprop": lambda net: torch.optim.Rprop(groups(net), lr=0.01),
+}
+
+SCHEDULERS = {
+    "none": lambda _: None,
+    "step": lambda o: schedulers.StepLR(o, 2, gamma=0.5),
+    "milestones": lambda o: schedulers.MultiStepLR(o, [1, 3, 3, 7], gamma=0.5),
+    "one cycle": lambda o: schedulers.OneCycleLR(o, max_lr=[0.1, 0.2], total_steps=STEPS + 1),
+    "lambda": lambda o: schedulers.LambdaLR(o, lambda step: 0.9**step),
+    "cyclic": lambda o: schedulers.CyclicLR(o, 0.01, 0.1, step_size_up=3, cycle_momentum=False),
+    "warm restarts": lambda o: schedulers.CosineAnnealingWarmRestarts(o, 3),
+    "in sequence": lambda o: schedulers.SequentialLR(
+        o, [schedulers.LinearLR(o, total_iters=3), schedulers.ExponentialLR(o, 0.8)], [3]
+    ),
+    "plateau": lambda o: schedulers.ReduceLROnPlateau(o, patience=0, factor=0.7),
+}
+
+
+class Setup:
+    """Everything of one training, built from its seed."""
+
+    def __init__(self, optimizer, scheduler=SCHEDULERS["none"], dtype=torch.float32):
+        torch.manual_seed(3)
+        random.seed(4)
+        np.random.seed(5)  # noqa: NPY002 - the generator that networks written elsewhere draw from
+        self.net = Net(dtype)
+        self.optimizer = optimizer(self.net)
+        self.scheduler = scheduler(self.optimizer)
+        self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+        self.losses = []
+
+    def train(self, steps):
+        """Every generator decides something; gauss and randn draw two numbers and keep one back."""
+        dtype = self.net.late.weight.dtype
+        for _ in range(steps):
+            images = torch.randn(5, 2, 6, 6).to(dtype) * random.gauss(1, 0.1)
+            wanted = torch.from_numpy(np.random.randn(5, 1)).to(dtype)  # noqa: NPY002 - likewise
+            self.optimizer.zero_grad()
+            loss = (self.net(images) - wanted).square().mean()
+            loss.backward()
+            self.optimizer.step()
+            if isinstance(self.scheduler, schedulers.ReduceLROnPlateau):
+                self.scheduler.step(loss.item())
+            elif self.scheduler is not None:
+                self.scheduler.step()
+            self.average.update_parameters(self.net)
+            self.losses.append(loss.item())
+
+    @property
+    def rest(self):
+        return {"scheduler": self.scheduler, "average": self.average}
+
+    def bits(self):
+        """All numbers of this training by name, as bytes."""
+        found = {**self.net.state_dict(), **{f"average {k}": v for k, v in self.average.state_dict().items()}}
+        for parameter, slots in self.optimizer.state.items():
+            name = next(name for name, one in self.net.named_parameters() if one is parameter)
+            found |= {f"{name} {slot}": v for slot, v in slots.items() if isinstance(v, torch.Tensor)}
+            found |= {f"{name} {slot}": torch.tensor(v) for slot, v in slots.items() if isinstance(v, (int, float))}
+        made = {name: value.contiguous().reshape(-1).view(torch.uint8).tolist() for name, value in found.items()}
+        return made | {"rates": [float(group["lr"]) for group in self.optimizer.param_groups]}
+
+
+def stopped_and_restored(store, *made):
+    """A training that was stopped, and that went on in objects of its own."""
+    first = Setup(*made)
+    first.train(STOP)
+    store.checkpoint(first.net, first.optimizer, step=STOP, **first.rest)
+    first.train(2)  # which must not change what was saved
+    second = Setup(*made)
+    second.train(1)  # which must all be undone
+    restored = store.restore(second.net, second.optimizer, **second.rest)
+    assert restored.step == STOP
+    second.train(STEPS - STOP)
+    return second
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_goes_on_in_the_same_bits(store, name):
+    whole = Setup(OPTIMIZERS[name])
+    whole.train(STEPS)
+    again = stopped_and_restored(store, OPTIMIZERS[name])
+    assert again.losses[1:] == whole.losses[STOP:]
+    assert again.bits() == whole.bits()
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_goes_on_in_the_same_bits(store, name):
+    made = (OPTIMIZERS["sgd with momentum"], SCHEDULERS[name])
+    whole = Setup(*made)
+    whole.train(STEPS)
+    again = stopped_and_restored(store, *made)
+    assert again.losses[1:] == whole.losses[STOP:]
+    assert again.bits() == whole.bits()
+
+
+def test_a_bfloat16_module_goes_on_in_the_same_bits(store):
+    made = (OPTIMIZERS["adam"], SCHEDULERS["step"], torch.bfloat16)
+    whole = Setup(*made)
+    whole.train(STEPS)
+    assert stopped_and_restored(store, *made).bits() == whole.bits()
+
+
+def test_the_second_order_of_lbfgs_goes_on_in_the_same_bits(store):
+    inputs, wanted = torch.randn(20, 3, generator=torch.Generator().manual_seed(1)), torch.arange(20.0).unsqueeze(1)
+
+    def begin():
+        torch.manual_seed(2)
+        net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+        optimizer = torch.optim.LBFGS(net.parameters(), lr=0.3, max_iter=4, history_size=3)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = (net(inputs) - wanted).square().mean()
+            loss.backward()
+            return loss
+
+        return net, optimizer, lambda steps: [optimizer.step(closure).item() for _ in range(steps)]
+
+    _, _, train = begin()
+    whole = train(8)
+    net, optimizer, train = begin()
+    train(3)
+    store.checkpoint(net, optimizer, step=3)
+    net, optimizer, train = begin()
+    store.restore(net, optimizer)
+    assert train(5) == whole[3:]
+
+
+def test_a_gradient_scaler_goes_on_where_it_was(store):
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+    net = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(3):
+        scaler.scale(net(torch.ones(1, 2)).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    store.checkpoint(net, optimizer, step=3, scaler=scaler)
+    again = torch.amp.GradScaler("cpu")
+    store.restore(net, optimizer, scaler=again)
+    assert again.state_dict() == scaler.state_dict()
+    assert again.get_scale() == 16.0
+
+
+def test_an_average_that_is_a_dictionary_comes_back_in_place(store):
+    net = nn.Linear(2, 1)
+    average = {name: value.clone() for name, value in net.state_dict().items()}
+    store.checkpoint(net, step=1, average=average)
+    emptied = {name: torch.zeros_like(value) for name, value in average.items()}
+    store.restore(net, average=emptied)
+    assert all(torch.equal(emptied[name], average[name]) for name in average)
+
+
+def test_what_the_loop_said_comes_back(store):
+    net = nn.Linear(2, 1)
+    for step in (10, 20):
+        metrics = {"loss": torch.tensor(1 / step), "accuracy": np.float32(0.5), "rows": np.int64(step)}
+        run = store.checkpoint(net, step=np.int64(step), epoch=step // 10, metrics=metrics, extra={"seen": [1, None]})
+    found = store.restore(net)
+    assert (found.run, found.step, found.epoch) == (run, 20, 2)
+    assert found.extra == {"seen": [1, None]}
+    assert found.metrics == {"loss": float(np.float32(0.05)), "accuracy": 0.5, "rows": 20.0}
+    assert found.history[-1] == {"loss": float(np.float32(0.05)), "accuracy": 0.5, "rows": 20.0, "epoch": 2, "step": 20}
+    assert [epoch["step"] for epoch in found.history] == [10, 20]
+    assert store.checkpoints(run)[0].metrics["accuracy"] == 0.5
+
+
+def test_the_run_is_named_after_the_module_and_ends_with_the_store(tmp_path):
+    with open_store(tmp_path / "engrams", who="ada") as store:
+        run = store.checkpoint(Net(), step=1, hold="last 3, every 10th")
+        assert run.startswith("net-20")
+        assert store.run(run).status == "running"
+        assert store.run(run).hold == "last 3, every 10th"
+    assert store.run(run).status == "stopped"
+    assert store.run(run).step == 1
+
+
+def test_a_module_in_wrappers_is_known_by_its_own_names(store):
+    net = nn.Linear(2, 1)
+    assert store.checkpoint(torch.compile(nn.DataParallel(net)), step=1).startswith("linear-")
+    plain = nn.Linear(2, 1)
+    store.restore(plain)
+    assert torch.equal(plain.weight, net.weight)
+
+
+def test_a_restored_loop_goes_on_with_its_run(store, clock):
+    net = nn.Linear(2, 1)
+    run = store.checkpoint(net, step=1, metrics={"loss": 2.0})
+    store.close()
+    store.restore(net)
+    assert store.checkpoint(net, step=2, metrics={"loss": 1.0}) == run
+    store.flush()
+    assert store.run(run).status == "running"
+    assert [one.step for one in store.checkpoints(run)] == [2, 1]
+    assert len(store.last(run).state.history) == 2
+
+
+def test_a_loop_restored_to_an_earlier_step_is_a_new_run_and_the_old_one_stays(store):
+    net = nn.Linear(2, 1)
+    for step in range(1, 5):
+        run = store.checkpoint(net, step=step, hold="all")
+    store.restore(net, step=2)
+    other = store.checkpoint(net, step=3)
+    store.close()
+    assert other != run
+    assert store.run(other).origin == f"{run}@2"
+    assert [one.step for one in store.checkpoints(run)] == [4, 3, 2, 1]
+    assert [one.step for one in store.checkpoints(other)] == [3]
+    assert [epoch["step"] for epoch in store.last(other).state.history] == [1, 2, 3]
+
+
+def test_a_run_that_another_process_went_on_with_is_not_written_over(store, tmp_path, clock):
+    net = nn.Linear(2, 1)
+    run = store.checkpoint(net, step=1)
+    store.close()
+    store.restore(net)
+    other = open_store(store.folder, who="bob")
+    other.restore(net)
+    assert other.checkpoint(net, step=2) == run
+    other.flush()
+    mine = store.checkpoint(net, step=2)
+    assert store.run(mine).origin == f"{run}@1"
+    other.close()
+
+
+def test_two_processes_do_not_train_one_run(store):
+    net = nn.Linear(2, 1)
+    run = store.checkpoint(net, step=1, wait=True)
+    code = f"""
+import torch, engram
+store, net = engram.open({str(store.folder)!r}), torch.nn.Linear(2, 1)
+store.restore(net)
+try:
+    store.checkpoint(net, step=2)
+except engram.errors.UsageError as refused:
+    print(refused)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"run {run} is being trained by another process" in ran.stdout
+
+
+def test_a_store_opened_anew_takes_the_run_over_from_one_that_was_left_open(store):
+    net = nn.Linear(2, 1)
+    run = store.checkpoint(net, step=1)
+    other = open_store(store.folder, who="ada")
+    assert other.restore(net).step == 1
+    assert other.checkpoint(net, step=2) == run
+    store.close()
+    assert store.run(run).status == "running"
+    assert store.checkpoint(net, step=2) != run
+    other.close()
+    assert store.run(run).status == "stopped"
+    assert [one.step for one in store.checkpoints(run)] == [2, 1]
+
+
+def test_the_best_is_told_by_a_metric(store):
+    net = nn.Linear(2, 1)
+    for step, loss in enumerate([3.0, 1.0, 2.0, float("nan")]):
+        run = store.checkpoint(net, step=step, metrics={"val_loss": loss}, best="val_loss", hold="all")
+    for step, accuracy in enumerate([0.3, 0.5, 0.4]):
+        other = store.checkpoint(net, name="other", step=step, metrics={"acc": accuracy}, best="acc", hold="all")
+    store.flush()
+    assert [one.step for one in store.checkpoints(run) if one.best] == [1]
+    assert [one.step for one in store.checkpoints(other) if one.best] == [1]
+
+
+def test_tied_weights_stay_tied_and_are_stored_once(store):
+    torch.manual_seed(0)
+    net = nn.ModuleDict({"there": nn.Linear(600, 600, bias=False), "back": nn.Linear(600, 600, bias=False)})
+    net["back"].weight = net["there"].weight
+    store.checkpoint(net, step=1, wait=True)
+    large = [path for path in store.folder.glob("blobs/sha256/*") if path.stat().st_size > 600 * 600 * 4]
+    assert len(large) == 1
+    with torch.no_grad():
+        net["there"].weight.zero_()
+    store.restore(net)
+    assert net["back"].weight is net["there"].weight
+    assert net["back"].weight.abs().sum() > 0
+    loose = nn.ModuleDict({"there": nn.Linear(600, 600, bias=False), "back": nn.Linear(600, 600, bias=False)})
+    with pytest.raises(UsageError, match=r"'back.weight' and 'there.weight' are not one tensor .* and were"):
+        store.restore(loose)
+
+
+def wrong(change):
+    """A training that was saved, and another that differs from it."""
+    made = Setup(OPTIMIZERS["adam"])
+    other = Setup(OPTIMIZERS["adam"])
+    made.train(1)
+    other.train(2)
+    change(other)
+    return made, other
+
+
+def renamed(other):
+    other.net.later = other.net.late
+    del other.net.late
+
+
+def wider(other):
+    other.net.late = nn.Linear(6, 2)
+    other.optimizer = OPTIMIZERS["adam"](other.net)
+    other.average = AveragedModel(other.net)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "why"),
+    [
+        (renamed, UnknownName, r"the module has no 'late.bias', which was saved; did you mean 'later.bias'"),
+        (lambda o: setattr(o.net, "more", nn.Linear(1, 1)), UnknownName, "has 'more.weight', which was not saved"),
+        (wider, ShapeError, r"'late.\w+' was saved as float32 \[1"),
+        (lambda o: o.net.double(), ShapeError, "was kept as float32, and the module's is float64"),
+        (
+            lambda o: setattr(o, "optimizer", OPTIMIZERS["rmsprop"](o.net)),
+            UsageError,
+            "with the optimizer Adam and this",
+        ),
+        (
+            lambda o: setattr(o, "optimizer", torch.optim.Adam(o.net.parameters())),
+            UsageError,
+            "saved with 2 groups of parameters in the optimizer, and this one has 1",
+        ),
+        (lambda o: o.optimizer.param_groups[1]["params"].pop(), UsageError, r"group 1 .* other parameters .*late.bias"),
+        (lambda o: o.optimizer.param_groups[0]["params"].reverse(), UsageError, "group 0 .*their order"),
+        (
+            lambda o: setattr(o, "scheduler", schedulers.StepLR(o.optimizer, 1)),
+            UsageError,
+            "was saved without scheduler",
+        ),
+        (
+            lambda o: setattr(o, "average", {"x": torch.zeros(1)}),
+            UnknownName,
+            "the average has no 'norm.num_batches_tracked'",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_and_nothing_is_changed(store, change, error, why):
+    made, other = wrong(change)
+    store.checkpoint(made.net, made.optimizer, step=1, **made.rest)
+    before = {name: value.clone() for name, value in other.net.state_dict().items()}
+    slots = {id(p): {k: v.clone() for k, v in s.items()} for p, s in other.optimizer.state.items()}
+    drawn = torch.get_rng_state()
+    with pytest.raises(error, match=why):
+        store.restore(other.net, other.optimizer, **other.rest)
+    assert all(torch.equal(value, other.net.state_dict()[name]) for name, value in before.items())
+    assert all(
+        torch.equal(v, other.optimizer.state[p][k]) for p in other.optimizer.state for k, v in slots[id(p)].items()
+    )
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
+class Odd(torch.optim.SGD):
+    """Keeps more than its state says."""
+
+    def state_dict(self):
+        return {**super().state_dict(), "more": 1}
+
+
+class Strange(nn.Linear):
+    """Keeps what is no tensor."""
+
+    def get_extra_state(self):
+        return {"seen": 1}
+
+    def set_extra_state(self, state):
+        """Nothing to set."""
+
+
+def sgd(net, **options):
+    return torch.optim.SGD(net.parameters(), **{"lr": 0.1, **options})
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "why"),
+    [
+        (lambda net: {"optimizer": sgd(net, lr=np.float64(0.1))}, UsageError, r"groups\[0\].lr is a numpy.float64"),
+        (lambda net: {"optimizer": Odd(net.parameters(), lr=0.1)}, UsageError, "Odd has a state_dict of its own"),
+        (lambda _: {"optimizer": sgd(nn.Linear(9, 1))}, UsageError, r"shape \[1, 9\] that is no parameter"),
+        (lambda _: {"extra": {"rows": np.int64(3)}}, UsageError, r"extra.given.rows is a numpy.int64"),
+        (lambda _: {"metrics": {"loss": [1, 2]}}, UsageError, r"metric 'loss' is \[1, 2\], which is no number"),
+        (lambda _: {"metrics": {"loss": torch.zeros(2)}}, UsageError, "which is no number"),
+        (lambda _: {"step": -1}, UsageError, "step = -1 is refused"),
+        (lambda _: {"step": 1.5}, UsageError, "step = 1.5 is refused"),
+        (lambda _: {"name": "../net"}, UsageError, r"name '../net' cannot be used"),
+        (lambda _: {"hold": "last 0"}, UsageError, "'last 0' counts from 1"),
+        (lambda _: {"best": "los", "metrics": {"loss": 1}}, UnknownName, "did you mean 'loss'"),
+        (lambda _: {"module": Strange(2, 2)}, UsageError, "'_extra_state' in the state of the module is a dict"),
+        (lambda _: {"module": nn.Linear(2, 2, device="meta")}, UsageError, "'weight' cannot be kept"),
+        (lambda _: {"average": {"x": torch.eye(2).to_sparse()}}, UsageError, "'x' cannot be kept"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_while_it_is_saved(store, given, error, why):
+    net = nn.Linear(2, 2)
+    with pytest.raises(error, match=why):
+        store.checkpoint(**{"module": net, "step": 1, **given(net)})
+    assert [run for run in (store.runs() if store.folder.exists() else ()) if run.step] == []
+
+
+def test_a_restore_where_there_is_nothing_says_so_or_begins(store):
+    net = nn.Linear(2, 1)
+    with pytest.raises(VersionNotFound, match=r"no checkpoint of 'linear'; .* or_begin=True"):
+        store.restore(net)
+    before = net.weight.clone()
+    found = store.restore(net, or_begin=True)
+    assert (found.run, found.step, found.epoch, found.history) == ("", 0, 0, ())
+    assert torch.equal(net.weight, before)
+    store.checkpoint(net, step=7)
+    with pytest.raises(VersionNotFound, match="no checkpoint of step 8 of 'linear'"):
+        store.restore(net, step=8)
+    assert store.restore(net, or_begin=True).step == 7
+
+
+def test_a_full_disk_is_said_at_the_next_checkpoint_or_at_the_end(store):
+    net = nn.Linear(600, 600)
+    run = store.checkpoint(net, step=1, wait=True)
+    blobs = store.folder / "blobs" / "sha256"
+    blobs.rename(blobs.with_name("away"))
+    blobs.write_text("not a folder")
+    torch.nn.init.zeros_(net.weight)
+    store.checkpoint(net, step=2)
+    with pytest.raises(StoreError, match="the store cannot"):
+        store.checkpoint(net, step=3)
+    with pytest.raises(StoreError, match="the store cannot"):
+        store.checkpoint(net, step=4, wait=True)
+    blobs.unlink()
+    blobs.with_name("away").rename(blobs)
+    store.close()
+    assert [one.step for one in store.checkpoints(run)] == [1]
+
+
+SCRIPT = """\
+import sys, torch, engram
+torch.manual_seed(1)
+net = torch.nn.Linear(3, 1)
+optimizer = torch.optim.Adam(net.parameters(), lr=0.1)
+store = engram.open("engrams")
+start = store.restore(net, optimizer, or_begin=True)
+for step in range(start.step + 1, 13):
+    optimizer.zero_grad()
+    net(torch.randn(4, 3)).square().mean().backward()
+    optimizer.step()
+    store.checkpoint(net, optimizer, step=step)
+    if len(sys.argv) > 1 and step == int(sys.argv[1]):
+        {end}
+print(net.weight.sum().item().hex())
+"""
+
+
+@pytest.mark.parametrize("end", ["sys.exit(3)", "raise ValueError", "1"])
+def test_a_program_that_ends_without_closing_loses_nothing(tmp_path, end):
+    (tmp_path / "train.py").write_text(SCRIPT.replace("{end}", end))
+    ran = subprocess.run([sys.executable, "train.py", "5"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == {"sys.exit(3)": 3, "raise ValueError": 1, "1": 0}[end], ran.stderr
+    assert "Exception ignored" not in ran.stderr
+    store = open_store(tmp_path / "engrams", who="ada")
+    only = store.runs()[0]
+    assert (only.status, only.step) == ("stopped", 12 if end == "1" else 5)
+
+
+def test_a_program_killed_again_and_again_ends_in_the_same_bits(tmp_path):
+    def ran(folder, *words):
+        folder.mkdir(exist_ok=True)
+        (folder / "train.py").write_text(SCRIPT.replace("{end}", "import os; os.kill(os.getpid(), 9)"))
+        return subprocess.run(
+            [sys.executable, "train.py", *words], cwd=folder, capture_output=True, text=True, check=False
+        )
+
+    whole = ran(tmp_path / "whole")
+    assert whole.stdout, whole.stderr
+    for step in ("4", "9"):
+        assert ran(tmp_path / "killed", step).returncode == -9
+    assert ran(tmp_path / "killed").stdout == whole.stdout
+    store = open_store(tmp_path / "killed" / "engrams", who="ada")
+    assert len(store.runs()) == 1
+    assert store.runs()[0].step == 12
+
+
+def test_a_child_process_leaves_the_run_of_its_parent_alone(store):
+    import os
+
+    net = nn.Linear(2, 1)
+    run = store.checkpoint(net, step=1, wait=True)
+    child = os.fork()
+    if not child:
+        store._leave(os.getppid())
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert store.run(run).status == "running"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"a": [1, 2.5, "x", True, None], "b": (1, (2,))},
+        {1: "one", "two": 2},
+        {"$tensor": "not one"},
+        Counter({3: 2, 5: 1}),
+        [float("inf"), -0.0],
+    ],
+)
+def test_plain_values_come_back_as_they_were(value):
+    tensors = {}
+    found = trees.grown(trees.pressed(value, "value", tensors), tensors.__getitem__)
+    assert found == value
+    assert type(found) is type(value)
+    assert not tensors
+
+
+def test_opening_a_store_does_not_import_torch():
+    code = "import sys; from engram.store.store import open; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_loop_on_the_page_of_python_goes_on_in_the_same_bits(tmp_path, monkeypatch):
+    page = Path(__file__).parents[2] / "docs" / "examples" / "python.md"
+    (example,) = [
+        text for text in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) if "or_begin" in text
+    ]
+
+    def ran(folder, stop=0):
+        folder.mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        monkeypatch.delenv("ENGRAM_STORE", raising=False)
+        made = Setup(OPTIMIZERS["adam"], SCHEDULERS["step"])
+
+        def train_step(*_):
+            made.train(1)
+            if stop and len(made.losses) == stop:
+                raise KeyboardInterrupt
+            return made.losses[-1]
+
+        names = {"engram": engram, "net": made.net, "optimizer": made.optimizer, "scheduler": made.scheduler}
+        with suppress(KeyboardInterrupt):
+            exec(example, {**names, "train_step": train_step})
+        engram.open().close()
+        return made
+
+    whole = ran(tmp_path / "whole")
+    stopped = ran(tmp_path / "stopped", stop=37)
+    del stopped
+    again = ran(tmp_path / "stopped")
+    assert len(again.losses) == 70
+    assert again.losses == whole.losses[30:]

@@ -1,0 +1,160 @@
+"""From one store to another: everything, once, whole, and going on where it stopped."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engram.errors import StoreError, UsageError, VersionNotFound
+from engram.records import Checkpoint, TrainingState
+from engram.store import manifests
+from engram.store.places.folder import Folder
+from engram.store.store import Store
+from engram.store.store import open as open_store
+
+
+@pytest.fixture
+def other(tmp_path, clock) -> Store:
+    """Another store, empty."""
+    return open_store(tmp_path / "other", who="eve", clock=clock)
+
+
+def test_a_version_arrives_with_its_digest_its_number_and_everything_in_it(store, other, network):
+    store.keep("income", network(1))
+    kept = store.keep(
+        "income", network(2), state=TrainingState(step=3, slots={"exp_avg/w": np.ones(3)}), lock="a = 1\n"
+    )
+    moved = store.push(other, ["income"])
+    assert moved.versions == ("income:2",)
+    assert other.versions() == [kept]
+    assert other.verify() == []
+    assert other.text("income", "lock") == "a = 1\n"
+    np.testing.assert_array_equal(other.state("income").slots["exp_avg/w"], np.ones(3))
+    for name, array in network(2).weights.items():
+        np.testing.assert_array_equal(other.load("income").weights[name], array)
+    assert other.keep("income", network(3)).number == 3
+
+
+def test_only_what_is_missing_is_moved(store, other, network):
+    store.keep("income", network(1))
+    first = store.push(other)
+    store.keep("income", replace(network(1), graph=b"another graph"))
+    second = store.push(other)
+    assert first.size > 1_000_000
+    assert second.size < 10_000
+    third = store.push(other)
+    assert (third.blobs, third.size) == (0, 0)
+
+
+def test_everything_goes_over_with_runs_checkpoints_and_aliases(store, other, network, run):
+    store.keep("income", network(1))
+    store.keep("rent", network(2))
+    store.alias("income", "prod", "income:1", why="first")
+    store.begin(run)
+    for step in (5, 6, 7):
+        store.save("income-1", Checkpoint(network(step).weights, TrainingState(step=step)), best=step == 5)
+    moved = store.push(other)
+    assert (moved.versions, moved.checkpoints, moved.aliases) == (("income:1", "rent:1"), 3, 1)
+    assert other.history("income", "prod") == store.history("income", "prod")
+    assert other.load("income@prod").parameters == network(1).parameters
+    assert other.checkpoints("income-1") == store.checkpoints("income-1")
+    assert other.run("income-1").status == "stopped"
+    assert (other.run("income-1").step, other.run("income-1").lock) == (7, "[lock]\n")
+    assert other.last("income-1").state.step == 7
+    assert other.verify() == []
+
+
+def test_what_goes_there_and_back_is_the_same(store, other, network, tmp_path, clock):
+    store.keep("income", network(1))
+    store.push(other)
+    third = open_store(tmp_path / "third", who="joe", clock=clock)
+    third.pull(other)
+    assert third.versions() == store.versions()
+    assert third.pull(store).blobs == 0
+
+
+def test_another_version_of_the_same_number_is_not_overwritten(store, other, network):
+    store.keep("income", network(1))
+    theirs = other.keep("income", network(2))
+    with pytest.raises(UsageError, match=r"income:1 is another version in .*other.*--as income"):
+        store.push(other, ["income"])
+    assert other.versions() == [theirs]
+    moved = store.push(other, ["income"], name="income")
+    assert moved.versions == ("income:2",)
+    mine = other.version("income:2")
+    assert mine.parents == (store.version("income").digest,)
+    np.testing.assert_array_equal(other.load("income:2").weights["scale"], network(1).weights["scale"])
+    assert other.verify() == []
+
+
+def test_an_interrupted_push_goes_on_where_it_stopped(store, other, network, monkeypatch):
+    for n in range(3):
+        store.keep("income", network(n))
+    puts = []
+    put = Folder.put
+
+    def failing(self, digest, chunks):
+        if self.root == other.folder:
+            puts.append(digest)
+            if len(puts) == 20:
+                raise StoreError("the cable was pulled")
+        put(self, digest, chunks)
+
+    monkeypatch.setattr(Folder, "put", failing)
+    with pytest.raises(StoreError, match="the cable was pulled"):
+        store.push(other)
+    arrived = other.versions()
+    assert 0 < len(arrived) < 3
+    assert other.verify() == []
+    monkeypatch.undo()
+    again = store.push(other)
+    assert len(other.versions()) == 3
+    assert again.blobs < sum(len(manifests.read(store._place, v.digest).blobs) for v in store.versions()) - 19
+    assert other.verify() == []
+
+
+@pytest.mark.parametrize("fault", ["flip", "remove"])
+def test_what_is_damaged_does_not_spread(store, other, network, fault):
+    store.keep("income", network(1))
+    largest = max(store.folder.glob("blobs/sha256/*"), key=lambda path: path.stat().st_size)
+    if fault == "flip":
+        content = bytearray(largest.read_bytes())
+        content[1000] ^= 1
+        largest.write_bytes(content)
+    else:
+        largest.unlink()
+    with pytest.raises(StoreError, match=largest.name):
+        store.push(other)
+    assert other.versions() == []
+    assert other.sweep().held == 0
+
+
+def test_nothing_of_that_name(store, other, network):
+    store.keep("income", network(1))
+    with pytest.raises(VersionNotFound, match="income"):
+        store.push(other, ["incom"])
+
+
+def test_progress_counts_the_bytes_that_are_missing(store, other, network):
+    store.keep("income", network(1))
+    seen = []
+    moved = store.push(other, tell=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (moved.size, moved.size)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+@pytest.mark.parametrize("server", ["moto", "azurite"])
+def test_a_store_goes_to_the_cloud_and_comes_back(store, network, tmp_path, bucket, server, run):
+    store.keep("income", network(1))
+    store.alias("income", "prod", "income", why="first")
+    store.begin(run)
+    store.save("income-1", Checkpoint(network(5).weights, TrainingState(step=5)))
+    cloud = open_store(f"{bucket(server)}/networks", who="ada", cache=tmp_path / "cache")
+    assert store.push(cloud).checkpoints == 1
+    assert cloud.verify() == []
+    home = open_store(tmp_path / "home", who="ada")
+    home.pull(cloud)
+    assert home.versions() == store.versions()
+    assert home.history("income", "prod") == store.history("income", "prod")
+    assert home.last("income-1").state.step == 5
+    assert home.verify() == []

@@ -18,10 +18,11 @@ from sqlalchemy import insert
 
 from engram.lifecycle.alive import course
 from engram.records import Version
-from engram.store import contents, manifests, objects, tables
+from engram.store import manifests, objects, tables
 from engram.store.objects import Blob
 from engram.store.store import Store
 from engram.store.store import open as open_store
+from engram.store.weights import contents
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 

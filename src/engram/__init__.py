@@ -36,8 +36,8 @@ if TYPE_CHECKING:
         Report,
         Version,
     )
-    from engram.store.diff import Diff
-    from engram.store.lineage import Lineage
+    from engram.store.relations.diff import Diff
+    from engram.store.relations.lineage import Lineage
     from engram.store.store import Store
 
 __all__ = [
@@ -248,7 +248,7 @@ def alias(name: str, reference: str, *, why: str = "", force: bool = False, stor
         errors.VersionNotFound: no such version.
         errors.ConditionNotMet: the alias is protected, and the version does not meet its conditions.
     """
-    from engram.store.history import parted
+    from engram.store.moves.history import parted
 
     return open(store).alias(*parted(name), reference, why, force=force)
 
@@ -266,7 +266,7 @@ def rollback(name: str, *, to: str = "", undo: bool = False, why: str = "", stor
     Raises:
         errors.UsageError: there is nothing further back, or no rollback to undo.
     """
-    from engram.store.history import parted
+    from engram.store.moves.history import parted
 
     return open(store).rollback(*parted(name), why, to=to, undo=undo)
 
@@ -277,7 +277,7 @@ def protect(name: str, conditions: Mapping[str, str], *, why: str = "", store: s
     Raises:
         errors.UsageError: a condition is none, or there is no such metric.
     """
-    from engram.store.history import parted
+    from engram.store.moves.history import parted
 
     return open(store).protect(*parted(name), conditions, why)
 
@@ -288,7 +288,7 @@ def history(name: str, *, store: str | Path = "") -> builtins.list[Move]:
     Raises:
         errors.VersionNotFound: it was never set.
     """
-    from engram.store.history import parted
+    from engram.store.moves.history import parted
 
     return open(store).history(*parted(name))
 

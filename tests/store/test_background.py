@@ -11,8 +11,8 @@ import pytest
 
 from engram.errors import StoreError, UsageError
 from engram.records import Checkpoint, TrainingState
-from engram.store import priority
-from engram.store.background import Buffers, Saver
+from engram.store.training import priority
+from engram.store.training.background import Buffers, Saver
 
 
 def state(**arrays):

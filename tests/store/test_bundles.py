@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engram.errors import StoreError
-from engram.store import bundles
+from engram.store.signatures import bundles
 from signers import CONTENTS, CURVES, FILES, GOOD, KEY, PRIVATE, changed, check, sealed, stated, statement_of
 
 ENVELOPE, MATERIAL = "dsseEnvelope", "verificationMaterial"

@@ -13,8 +13,9 @@ from sqlalchemy import insert, select
 
 from engram.errors import StoreError, UsageError
 from engram.records import Model
-from engram.store import catalogs, log, places, tables
+from engram.store import catalogs, places, tables
 from engram.store.catalogs._contract import Site
+from engram.store.moves import log
 from engram.store.store import Store
 from engram.store.store import open as open_store
 

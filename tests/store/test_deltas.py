@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engram.errors import StoreError
-from engram.store import deltas, tensors
+from engram.store.differences import deltas
+from engram.store.weights import tensors
 
 MAGIC = b"engram difference 1\n"
 BASE = "sha256:" + "b" * 64

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from engram.errors import StoreError
-from engram.store import deltas, tensors
-from engram.store.demoted import Difference, differences, over
+from engram.store.differences import deltas
+from engram.store.differences.demoted import Difference, differences, over
 from engram.store.places import folder
+from engram.store.weights import tensors
 
 NOTHING = "sha256:" + "0" * 64
 

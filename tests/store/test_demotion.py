@@ -11,9 +11,10 @@ from sqlalchemy import select
 
 from engram.errors import StoreError
 from engram.records import Checkpoint, TrainingState
-from engram.store import demotion, manifests, swaps, tables
-from engram.store.demoted import differences
-from engram.store.demotion import Demotion
+from engram.store import manifests, tables
+from engram.store.differences import demotion, swaps
+from engram.store.differences.demoted import differences
+from engram.store.differences.demotion import Demotion
 from engram.store.store import open as open_store
 from engram.store.writing import Site
 

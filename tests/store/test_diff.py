@@ -16,7 +16,7 @@ from engram.errors import StoreError, VersionNotFound
 from engram.graphs.weights import detach
 from engram.records import Model, Report, Score, Signature, TensorSpec
 from engram.store import manifests
-from engram.store.diff import Pair
+from engram.store.relations.diff import Pair
 
 ROOMY = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

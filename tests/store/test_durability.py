@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from engram.records import Checkpoint, TrainingState
-from engram.store import contents, writing
+from engram.store import writing
 from engram.store.store import open as open_store
+from engram.store.weights import contents
 from engram.store.writing import Draft, Record
 from faults.forks import forked, told
 

@@ -7,7 +7,7 @@ import pytest
 
 from engram.errors import ConditionNotMet, StoreError, UnknownName, UsageError, VersionNotFound
 from engram.records import Gate, Report, Score
-from engram.store import history
+from engram.store.moves import history
 
 
 def report(**metrics):

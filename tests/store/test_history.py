@@ -8,7 +8,8 @@ from sqlalchemy import delete
 
 from engram.errors import StoreError, UsageError, VersionNotFound
 from engram.records import Move
-from engram.store import documents, history, log, objects, tables
+from engram.store import documents, objects, tables
+from engram.store.moves import history, log
 
 
 def test_an_alias_moves_and_remembers(store, network):

@@ -15,8 +15,8 @@ from sqlalchemy import insert
 from engram.errors import VersionNotFound
 from engram.records import Checkpoint, Report, Run, Score, TrainingState
 from engram.store import tables
-from engram.store.layout import place
-from engram.store.lineage import Edge
+from engram.store.relations.layout import place
+from engram.store.relations.lineage import Edge
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -8,10 +8,11 @@ from torch import nn
 
 from engram.errors import ShapeError, StoreError, UnknownName, UsageError
 from engram.records import Model, Signature
-from engram.store import manifests, objects, ranges, tensors
+from engram.store import manifests, objects
 from engram.store.objects import Blob
-from engram.store.ranges import Wanted
 from engram.store.store import open as open_store
+from engram.store.weights import ranges, tensors
+from engram.store.weights.ranges import Wanted
 
 
 def kept(store, module, **changed):

@@ -17,8 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import engram
 from engram.errors import ShapeError, StoreError, UnknownName, UsageError, VersionNotFound
-from engram.store import trees
 from engram.store.store import open as open_store
+from engram.store.training import trees
 
 STEPS, STOP = 9, 4
 

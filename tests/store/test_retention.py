@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engram.errors import UnknownName, UsageError
-from engram.store.retention import USUAL, Retention, parse
+from engram.store.training.retention import USUAL, Retention, parse
 
 
 @dataclass(frozen=True)

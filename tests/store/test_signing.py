@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from engram.errors import ConditionNotMet, EngramError, StoreError, UsageError, VersionNotFound
 from engram.records import TrainingState
-from engram.store import keys, signing
 from engram.store.objects import Blob
+from engram.store.signatures import keys, signing
 from signers import (
     CURVES,
     FILES,

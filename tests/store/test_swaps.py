@@ -9,9 +9,10 @@ from sqlalchemy import insert, select
 
 from engram.errors import StoreError
 from engram.records import Checkpoint, TrainingState
-from engram.store import deltas, leases, manifests, swaps, tables
-from engram.store.demoted import Difference, differences
-from engram.store.swaps import Swap
+from engram.store import leases, manifests, tables
+from engram.store.differences import deltas, swaps
+from engram.store.differences.demoted import Difference, differences
+from engram.store.differences.swaps import Swap
 from engram.store.writing import Site
 
 WEIGHTS = "model-00001-of-00001.safetensors"

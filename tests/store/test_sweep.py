@@ -10,9 +10,10 @@ import pytest
 
 from engram.errors import StoreError
 from engram.records import Checkpoint, TrainingState
-from engram.store import contents, leases, manifests, objects, writing
+from engram.store import leases, manifests, objects, writing
 from engram.store.store import Store
 from engram.store.store import open as open_store
+from engram.store.weights import contents
 from engram.store.writing import Draft, Record
 
 NOTHING = timedelta(0)

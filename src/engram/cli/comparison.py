@@ -11,8 +11,8 @@ from engram.cli.terminal import pairs, say, table, when
 
 if TYPE_CHECKING:
     from engram.records import Version
-    from engram.store.diff import Diff, Pair
-    from engram.store.shifts import Shift
+    from engram.store.relations.diff import Diff, Pair
+    from engram.store.relations.shifts import Shift
 
 __all__ = ["show_diff"]
 

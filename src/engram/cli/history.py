@@ -15,7 +15,7 @@ from engram.cli.versions import REFERENCE, opened_store
 
 if TYPE_CHECKING:
     from engram.records import Gate, Move, Version
-    from engram.store.lineage import Lineage, Node
+    from engram.store.relations.lineage import Lineage, Node
     from engram.store.store import Store
 
 __all__ = ["COMMANDS"]
@@ -36,7 +36,7 @@ def alias(
     json: bool = JSON,
 ) -> None:
     """Let a name point at a version; the history remembers who, when and why."""
-    from engram.store.history import parted
+    from engram.store.moves.history import parted
 
     path = parted(name)
     opened = opened_store(store)
@@ -62,7 +62,7 @@ def rollback(
     json: bool = JSON,
 ) -> None:
     """Let a name point where it pointed before; once more goes one further back."""
-    from engram.store.history import parted
+    from engram.store.moves.history import parted
 
     path = parted(name)
     opened = opened_store(store)
@@ -94,7 +94,7 @@ def protect(
 ) -> None:
     """Let a name only move to versions that meet conditions; without any, show those that stand."""
     from engram.errors import UsageError
-    from engram.store.history import parted
+    from engram.store.moves.history import parted
 
     path = parted(name)
     opened = opened_store(store)
@@ -114,7 +114,7 @@ def protect(
 
 def history(name: str = ALIAS, store: str = STORE, json: bool = JSON) -> None:
     """Show every move of an alias and every change of what protects it, newest first."""
-    from engram.store.history import parted
+    from engram.store.moves.history import parted
 
     opened = opened_store(store)
     path = parted(name)

@@ -13,7 +13,7 @@ from engram.cli.terminal import pairs, say, show_json, size, table, when
 
 if TYPE_CHECKING:
     from engram.lifecycle.account import Account
-    from engram.store.runs import Saved
+    from engram.store.training.runs import Saved
 
 __all__ = ["show_run"]
 

@@ -94,7 +94,7 @@ def _signers(reference: str, opened: Store, *, json: bool) -> None:
 
 def _asked(key: str) -> str:
     """The password of a key that has one, where somebody can be asked."""
-    from engram.store import keys
+    from engram.store.signatures import keys
 
     if not keys.protected(keys.read(key)) or not sys.stdin.isatty():
         return ""

@@ -10,8 +10,8 @@ from engram.errors import VersionNotFound
 from engram.lifecycle.alive import resuming, state
 from engram.records import Run, TrainingState
 from engram.settings import Settings
-from engram.store.runs import Saved
 from engram.store.store import Store
+from engram.store.training.runs import Saved
 
 __all__ = ["Account", "account"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from engram.records import Run, Version
 from engram.settings import Settings
-from engram.store.holding import is_held
 from engram.store.store import Store
+from engram.store.training.holding import is_held
 
 __all__ = ["Course", "course", "resuming", "state"]
 

@@ -38,7 +38,7 @@ from engram.preprocessing._plan import plan
 from engram.records import Dataset, Pipeline, Progress, Signature, Task, TensorSpec, Watch
 from engram.records.pipeline import TrainSection
 from engram.settings import Settings
-from engram.store import retention
+from engram.store.training import retention
 from engram.training.feed import Feed, MemoryFeed
 from engram.training.loop import Calls, Training
 from engram.training.settle import faster, settle

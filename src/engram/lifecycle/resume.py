@@ -18,8 +18,8 @@ from engram.lifecycle.run import Hands, identity, ready, trained
 from engram.pipelines.parse import located, parse
 from engram.records import Checkpoint, Pipeline, Run, Version, Watch
 from engram.settings import Settings
-from engram.store.runs import Saved
 from engram.store.store import Store
+from engram.store.training.runs import Saved
 
 __all__ = ["resume"]
 

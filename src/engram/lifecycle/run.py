@@ -27,10 +27,10 @@ from engram.preprocessing._augment import augment
 from engram.records import Checkpoint, Pipeline, Progress, Run, TrainingState, Version, Watch
 from engram.records.pipeline import AugmentSection
 from engram.settings import Settings
-from engram.store.background import Saver
-from engram.store.holding import hold
-from engram.store.runs import Packed
 from engram.store.store import Store
+from engram.store.training.background import Saver
+from engram.store.training.holding import hold
+from engram.store.training.runs import Packed
 from engram.training.loop import Augment, Calls, Training, standardized
 
 __all__ = ["Hands", "identity", "ready", "run", "trained"]

@@ -17,7 +17,7 @@ from engram.store import manifests, references
 from engram.store.files import Files
 from engram.store.manifests import Manifest
 from engram.store.places._contract import Place
-from engram.store.runs import Saved
+from engram.store.training.runs import Saved
 
 __all__ = ["checkpoint", "every", "is_checkpoint", "version"]
 

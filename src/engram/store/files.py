@@ -14,12 +14,13 @@ from typing import Any
 from numpy import ndarray
 
 from engram.errors import StoreError, VersionNotFound
-from engram.store import documents, objects, places, ranges, tensors
-from engram.store.encodings import Entry
+from engram.store import documents, objects, places
 from engram.store.manifests import Manifest
 from engram.store.objects import Blob
 from engram.store.places._contract import Place
-from engram.store.ranges import Wanted
+from engram.store.weights import ranges, tensors
+from engram.store.weights.encodings import Entry
+from engram.store.weights.ranges import Wanted
 
 __all__ = ["Files"]
 

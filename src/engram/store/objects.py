@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from engram.errors import StoreError
-from engram.store import priority
 from engram.store.places._contract import Place
-from engram.store.tensors import Shard
+from engram.store.training import priority
+from engram.store.weights.tensors import Shard
 
 __all__ = ["Blob", "Borrowed", "Content", "blob", "digest", "hashed", "matches", "put", "read"]
 

@@ -14,10 +14,12 @@ from sqlalchemy import Connection, insert, select
 
 from engram.errors import StoreError
 from engram.records import Run, Version
-from engram.store import demotion, described, history, tables, versions, writing
+from engram.store import described, tables, versions, writing
+from engram.store.differences import demotion
 from engram.store.manifests import Manifest
+from engram.store.moves import history
 from engram.store.places._contract import Place
-from engram.store.runs import Saved
+from engram.store.training.runs import Saved
 
 __all__ = ["Rebuilt", "fill", "look"]
 

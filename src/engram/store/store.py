@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from engram.records import Model, Prediction
-from engram.store import catalogs, demoted, places
+from engram.store import catalogs, places
+from engram.store.differences import demoted
 from engram.store.verbs._opened import Parts
 from engram.store.verbs.aliases import Aliases
 from engram.store.verbs.care import Care

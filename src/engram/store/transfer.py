@@ -15,11 +15,13 @@ from sqlalchemy import Connection, insert, select
 
 from engram.errors import StoreError, UsageError
 from engram.records import Run, Version
-from engram.store import described, documents, history, manifests, references, runs, tables, versions, writing
+from engram.store import described, documents, manifests, references, tables, versions, writing
 from engram.store.manifests import Manifest
+from engram.store.moves import history
 from engram.store.objects import Blob, Borrowed
 from engram.store.places._contract import Place
-from engram.store.runs import Saved
+from engram.store.training import runs
+from engram.store.training.runs import Saved
 from engram.store.versions import Kept
 from engram.store.writing import Site
 

@@ -17,7 +17,7 @@ from engram.store import manifests, references
 from engram.store.catalogs._contract import Catalog
 from engram.store.files import Files
 from engram.store.places._contract import Place
-from engram.store.trust import Trust
+from engram.store.signatures.trust import Trust
 from engram.store.writing import Site
 
 __all__ = ["Opened", "Parts"]

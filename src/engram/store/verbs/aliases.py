@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 
 from engram.errors import StoreError
 from engram.records import Gate, Move
-from engram.store import documents, gates, history, references, versions
-from engram.store.history import Said
+from engram.store import documents, references, versions
+from engram.store.moves import gates, history
+from engram.store.moves.history import Said
 from engram.store.verbs._opened import Opened
 
 __all__ = ["Aliases"]

@@ -8,9 +8,12 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from engram.errors import UsageError
-from engram.store import demotion, history, rebuild, runs, sweep, transfer, verify, versions
+from engram.store import rebuild, sweep, transfer, verify, versions
+from engram.store.differences import demotion
+from engram.store.moves import history
 from engram.store.rebuild import Rebuilt
 from engram.store.sweep import Swept
+from engram.store.training import runs
 from engram.store.transfer import Moved
 from engram.store.verbs._opened import Opened
 from engram.store.verify import Damage

@@ -15,9 +15,9 @@ from weakref import WeakValueDictionary
 
 from engram.errors import StoreError, UsageError, VersionNotFound
 from engram.records import Run, TrainingState
-from engram.store import background, holding, runs
-from engram.store.loops import Loop, Restored, Stateful, moment
-from engram.store.runs import Saved
+from engram.store.training import background, holding, runs
+from engram.store.training.loops import Loop, Restored, Stateful, moment
+from engram.store.training.runs import Saved
 from engram.store.verbs.runs import Runs
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Loops(Runs):
             UsageError: something cannot be kept exactly; it is named. Or the run is one that another process trains.
             StoreError: the checkpoint before this one could not be written.
         """
-        from engram.store import modules
+        from engram.store.training import modules
 
         now = moment(step, epoch, metrics, extra, best=best)
         loop = self._loop(name or modules.name(module), run, hold)
@@ -153,7 +153,7 @@ class Loops(Runs):
             UsageError: the checkpoint was saved without a part, or with one of another kind.
             StoreError: it is damaged; no older one is taken in its place.
         """
-        from engram.store import modules
+        from engram.store.training import modules
 
         self.flush()
         background.settle()

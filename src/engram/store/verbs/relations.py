@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from engram.store import diff, lineage, manifests, references, versions
-from engram.store.diff import Diff
-from engram.store.lineage import Lineage
-from engram.store.shifts import Side
+from engram.store import manifests, references, versions
+from engram.store.relations import diff, lineage
+from engram.store.relations.diff import Diff
+from engram.store.relations.lineage import Lineage
+from engram.store.relations.shifts import Side
 from engram.store.verbs._opened import Opened
 
 __all__ = ["Relations"]

@@ -8,11 +8,14 @@ from dataclasses import replace
 
 from engram.errors import StoreError, VersionNotFound
 from engram.records import Checkpoint, Run, TrainingState
-from engram.store import contents, demotion, manifests, priority, runs
-from engram.store.background import Saver
+from engram.store import manifests
+from engram.store.differences import demotion
 from engram.store.files import Files
-from engram.store.runs import Packed, Saved
+from engram.store.training import priority, runs
+from engram.store.training.background import Saver
+from engram.store.training.runs import Packed, Saved
 from engram.store.verbs._opened import Opened
+from engram.store.weights import contents
 
 __all__ = ["Runs"]
 

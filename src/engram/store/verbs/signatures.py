@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engram.errors import UsageError
-from engram.store import bundles, keys, manifests, references, signing, trust
+from engram.store import manifests, references
 from engram.store.files import Files
-from engram.store.keys import Key
 from engram.store.manifests import Manifest
+from engram.store.signatures import bundles, keys, signing, trust
+from engram.store.signatures.keys import Key
 from engram.store.verbs._opened import Opened
 
 __all__ = ["Signatures", "Signed"]

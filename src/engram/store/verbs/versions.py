@@ -10,17 +10,18 @@ from numpy import ndarray
 
 from engram.errors import UsageError
 from engram.records import Certificate, Model, Report, TrainingState, Version
-from engram.store import contents, inventory, references, versions, writing
+from engram.store import inventory, references, versions, writing
 from engram.store.inventory import Item
 from engram.store.objects import Content
 from engram.store.verbs._opened import Opened
 from engram.store.versions import Kept
+from engram.store.weights import contents
 from engram.store.writing import Site
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from engram.store.filling import Filled
+    from engram.store.weights.filling import Filled
 
 __all__ = ["Versions"]
 
@@ -122,7 +123,7 @@ class Versions(Opened):
             UsageError: a parameter has no memory yet, or two weights are to share one; nothing was copied.
             StoreError: something in the version is gone or damaged.
         """
-        from engram.store import filling  # imports torch, which who loads no module does without
+        from engram.store.weights import filling  # imports torch, which who loads no module does without
 
         return filling.fill(module, self._files(reference, verify=verify), strict=strict)
 

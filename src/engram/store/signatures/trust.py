@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engram.errors import ConditionNotMet, StoreError, UsageError
-from engram.store import keys, signing
 from engram.store.files import Files
-from engram.store.keys import Key
 from engram.store.manifests import Manifest
 from engram.store.places._contract import Place
+from engram.store.signatures import keys, signing
+from engram.store.signatures.keys import Key
 
 __all__ = ["Trust", "document", "signatures"]
 

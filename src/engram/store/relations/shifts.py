@@ -15,9 +15,9 @@ from numpy import ndarray
 
 from engram.errors import StoreError
 from engram.records import Version
-from engram.store import contents
 from engram.store.files import Files
 from engram.store.manifests import Manifest
+from engram.store.weights import contents
 
 __all__ = ["Shift", "Side", "extent", "shifts"]
 

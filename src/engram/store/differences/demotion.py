@@ -18,12 +18,13 @@ from functools import cache
 from sqlalchemy import Connection, insert, select
 
 from engram.errors import StoreError
-from engram.store import deltas, leases, objects, series, swaps, tables
-from engram.store.demoted import Demoted, Difference, differences, over
+from engram.store import leases, objects, tables
+from engram.store.differences import deltas, series, swaps
+from engram.store.differences.demoted import Demoted, Difference, differences, over
+from engram.store.differences.series import Wanted
+from engram.store.differences.swaps import Swap
 from engram.store.objects import Blob
 from engram.store.places._contract import Place
-from engram.store.series import Wanted
-from engram.store.swaps import Swap
 from engram.store.writing import Site
 
 __all__ = ["Demotion", "demote", "held_bases", "over", "restore", "tidy"]

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 from engram.errors import UnknownName, UsageError
 from engram.plugins import nearest
 from engram.records import Run, TrainingState
-from engram.store.background import Saver
-from engram.store.runs import Packed
+from engram.store.training.background import Saver
+from engram.store.training.runs import Packed
 
 if TYPE_CHECKING:
-    from engram.store.modules import Parts
+    from engram.store.training.modules import Parts
     from engram.training.state import Staging
 
 __all__ = ["Loop", "Moment", "Restored", "Stateful", "moment"]
@@ -120,7 +120,7 @@ class Loop:
             UsageError: something cannot be kept exactly; it is named.
             StoreError: the checkpoint before this one could not be written.
         """
-        from engram.store import modules
+        from engram.store.training import modules
 
         history = (*self.history, {**now.metrics, "epoch": now.epoch, "step": now.step})
         best, watch = self._judged(now)

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from engram.errors import StoreError, UsageError
-from engram.store import bundles, keys, objects
-from engram.store.bundles import Bundle
-from engram.store.keys import Key
+from engram.store import objects
 from engram.store.manifests import Manifest
 from engram.store.places._contract import Place
+from engram.store.signatures import bundles, keys
+from engram.store.signatures.bundles import Bundle
+from engram.store.signatures.keys import Key
 
 __all__ = ["check", "examine", "sign"]
 
@@ -44,7 +45,7 @@ def sign(manifest: Manifest, name: str, private: Path, password: str = "") -> tu
     content = keys.read(private)
     key = keys.secret(content, password, str(private))
     try:
-        from engram.store import signer
+        from engram.store.signatures import signer
     except ModuleNotFoundError as missing:
         raise keys.absent(missing) from missing
     files = {path: blob.digest for path, blob in manifest.files.items()}

@@ -17,10 +17,11 @@ from numpy import ndarray
 from engram.errors import StoreError, UnknownName
 from engram.plugins import nearest
 from engram.records import Certificate, Difference, Model, Report, Score, Signature, TrainingState
-from engram.store import documents, tensors
-from engram.store.encodings import Entry
+from engram.store import documents
 from engram.store.files import Files
 from engram.store.objects import Content
+from engram.store.weights import tensors
+from engram.store.weights.encodings import Entry
 
 __all__ = [
     "certificate",

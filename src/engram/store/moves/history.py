@@ -18,9 +18,10 @@ from sqlalchemy import Connection, Row, Select, func, insert, select
 from engram.errors import UsageError, VersionNotFound
 from engram.plugins import nearest
 from engram.records import Gate, Move
-from engram.store import gates, log, references, tables
+from engram.store import references, tables
+from engram.store.moves import gates, log
+from engram.store.moves.steps import Step, stand
 from engram.store.places._contract import Place
-from engram.store.steps import Step, stand
 from engram.store.verify import Damage
 
 __all__ = [

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from numpy import ndarray
 
 from engram.errors import StoreError
-from engram.store import encodings, tensors
-from engram.store.encodings import Entry
 from engram.store.objects import Blob, matches
 from engram.store.places._contract import Place
+from engram.store.weights import encodings, tensors
+from engram.store.weights.encodings import Entry
 
 __all__ = ["Wanted", "arrays", "headers"]
 

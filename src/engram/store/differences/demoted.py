@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from engram.errors import StoreError
-from engram.store import deltas
+from engram.store.differences import deltas
 from engram.store.places._contract import Place, check_digest
 
 __all__ = ["Demoted", "Difference", "differences", "over"]

@@ -22,8 +22,8 @@ from numpy import ndarray
 
 from engram.errors import StoreError, UsageError
 from engram.records import Limits
-from engram.store import encodings
-from engram.store.encodings import Entry, Stored
+from engram.store.weights import encodings
+from engram.store.weights.encodings import Entry, Stored
 
 __all__ = ["Shard", "entries", "length", "plan", "read"]
 

@@ -19,7 +19,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from engram.store import leases, tables, writing
-from engram.store.demoted import Demoted, Difference, differences, over
+from engram.store.differences.demoted import Demoted, Difference, differences, over
 from engram.store.writing import Site
 
 __all__ = ["LONGEST", "Swap", "released", "room", "swap"]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engram.records import Signature, TensorSpec, Version
-from engram.store import contents
-from engram.store.shifts import Shift, Side, extent, shifts
+from engram.store.relations.shifts import Shift, Side, extent, shifts
+from engram.store.weights import contents
 
 if TYPE_CHECKING:
     from engram.graphs.walk import Layer

@@ -17,10 +17,12 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from engram.errors import UsageError, VersionNotFound
 from engram.plugins import nearest
 from engram.records import Checkpoint, Run
-from engram.store import contents, documents, leases, references, retention, tables, writing
+from engram.store import documents, leases, references, tables, writing
 from engram.store.files import Files
 from engram.store.manifests import Manifest
 from engram.store.objects import Content
+from engram.store.training import retention
+from engram.store.weights import contents
 from engram.store.writing import Draft, Record, Site
 
 __all__ = [

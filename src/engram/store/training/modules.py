@@ -19,9 +19,10 @@ from torch.optim.swa_utils import AveragedModel
 from engram.errors import ShapeError, UnknownName, UsageError
 from engram.plugins import nearest
 from engram.records import Checkpoint, TrainingState
-from engram.store import contents, filling, trees
 from engram.store.files import Files
-from engram.store.loops import Stateful
+from engram.store.training import trees
+from engram.store.training.loops import Stateful
+from engram.store.weights import contents, filling
 from engram.training import state as states
 
 __all__ = ["Parts", "checkpoint", "name", "restore"]

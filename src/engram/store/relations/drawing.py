@@ -10,8 +10,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from engram.store.layout import Spot, place
-from engram.store.lineage import Lineage, Node
+from engram.store.relations.layout import Spot, place
+from engram.store.relations.lineage import Lineage, Node
 
 __all__ = ["drawn"]
 

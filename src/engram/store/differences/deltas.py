@@ -22,8 +22,10 @@ import numpy as np
 from numpy import ndarray
 
 from engram.errors import StoreError
-from engram.store import documents, objects, planes, tensors
-from engram.store.planes import Segment
+from engram.store import documents, objects
+from engram.store.differences import planes
+from engram.store.differences.planes import Segment
+from engram.store.weights import tensors
 
 __all__ = ["Header", "decode", "encode", "header"]
 

@@ -16,9 +16,9 @@ from torch.utils.dlpack import from_dlpack
 
 from engram.errors import ShapeError, UnknownName, UsageError
 from engram.plugins import nearest
-from engram.store import contents
-from engram.store.encodings import Entry
 from engram.store.files import Files
+from engram.store.weights import contents
+from engram.store.weights.encodings import Entry
 
 __all__ = ["Filled", "fill"]
 

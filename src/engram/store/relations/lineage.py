@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, literal, select
 
 from engram.records import Run, Version
-from engram.store import history, tables, versions
+from engram.store import tables, versions
+from engram.store.moves import history
 
 __all__ = ["Edge", "Lineage", "Node", "lineage"]
 
@@ -89,7 +90,7 @@ class Lineage:
 
     def svg(self) -> str:
         """As a picture that stands by itself."""
-        from engram.store.drawing import drawn
+        from engram.store.relations.drawing import drawn
 
         return drawn(self)
 

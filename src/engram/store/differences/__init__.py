@@ -1,0 +1,1 @@
+"""Blobs that are stored as differences from others, and bringing them into that form and back."""

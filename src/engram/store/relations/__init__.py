@@ -1,0 +1,1 @@
+"""What versions have to do with each other: ancestry, differences, and their pictures."""

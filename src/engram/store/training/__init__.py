@@ -1,0 +1,1 @@
+"""Runs and their checkpoints: saving while training goes on, holding, and going on from there."""

@@ -54,4 +54,6 @@ $(STAMPS)/test: $(BIN)/python $(SOURCES)
 	@touch $@ $(STAMPS)/demo
 
 $(STAMPS)/bench: $(STAMPS)/test
+	@echo "→ installing what others keep networks with"
+	@$(BIN)/python -m pip install --constraint constraints.txt --quiet -e '.[bench]'
 	@touch $@

@@ -1,6 +1,9 @@
 """From one store to another: everything, once, whole, and going on where it stopped."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -107,10 +110,31 @@ def test_an_interrupted_push_goes_on_where_it_stopped(store, other, network, mon
     assert 0 < len(arrived) < 3
     assert other.verify() == []
     monkeypatch.undo()
+    needed = set().union(*(manifests.read(store._place, version.digest).blobs for version in store.versions()))
+    there = {digest for digest, _ in other._place.list()}
+    assert there > set().union(*(manifests.read(other._place, version.digest).blobs for version in arrived))
     again = store.push(other)
+    assert again.blobs == len(needed - there)
     assert len(other.versions()) == 3
-    assert again.blobs < sum(len(manifests.read(store._place, v.digest).blobs) for v in store.versions()) - 19
     assert other.verify() == []
+
+
+def test_what_an_interrupted_push_left_is_swept_if_it_is_not_gone_on_with(store, other, network, monkeypatch):
+    store.keep("income", network(1))
+    put = Folder.put
+
+    def failing(self, digest, chunks):
+        if self.root == other.folder and len(list(self.list())) > 2:
+            raise StoreError("the cable was pulled")
+        put(self, digest, chunks)
+
+    monkeypatch.setattr(Folder, "put", failing)
+    with pytest.raises(StoreError, match="the cable was pulled"):
+        store.push(other)
+    monkeypatch.undo()
+    assert list(other._place.list())
+    assert other.sweep(grace=timedelta()).freed
+    assert list(other._place.list()) == []
 
 
 @pytest.mark.parametrize("fault", ["flip", "remove"])
@@ -129,14 +153,95 @@ def test_what_is_damaged_does_not_spread(store, other, network, fault):
     assert other.sweep().held == 0
 
 
+def going_on(store, run, network, at):
+    """Who is told of a push, and trains on as soon as so many blobs were moved; and what that saw."""
+    seen = []
+
+    def tell(done, total):
+        seen.append((done, total))
+        if len(seen) == at:
+            for step in (8, 9):
+                store.save(run.id, Checkpoint(network(step).weights, TrainingState(step=step)))
+
+    return tell, seen
+
+
+def trained(store, run, network):
+    """A version, and a run that holds its last two checkpoints."""
+    store.keep("income", network(1))
+    store.begin(replace(run, hold="last 2"))
+    for step in (5, 6, 7):
+        store.save(run.id, Checkpoint(network(step).weights, TrainingState(step=step)))
+
+
+@pytest.mark.parametrize("at", ["the first of all", "the first of a checkpoint"])
+def test_a_run_may_be_trained_while_it_is_pushed(store, other, network, run, at):
+    trained(store, run, network)
+    blobs = len(manifests.read(store._place, store.version("income").digest).blobs)
+    tell, seen = going_on(store, run, network, 1 if at == "the first of all" else blobs + 1)
+    moved = store.push(other, tell=tell)
+    assert (moved.versions, moved.checkpoints, moved.left_out) == (("income:1",), 0, 2)
+    assert other.checkpoints(run.id) == []
+    assert other.verify() == []
+    assert other.sweep(grace=timedelta()).freed == {}  # what was moved in vain is not there any more
+    again = store.push(other)
+    assert (again.checkpoints, again.left_out) == (2, 0)
+    assert [one.step for one in other.checkpoints(run.id)] == [9, 8]
+    assert other.last(run.id).state.step == 9
+    assert seen[-1][0] <= seen[-1][1]
+
+
+def test_a_checkpoint_that_is_let_go_after_it_was_moved_is_there(store, other, network, run):
+    trained(store, run, network)
+    digests = [store.version("income").digest, store.checkpoints(run.id)[-1].digest]
+    blobs = set().union(*(manifests.read(store._place, digest).blobs for digest in digests))
+    tell, seen = going_on(store, run, network, len(blobs) + 1)
+    moved = store.push(other, tell=tell)
+    assert (moved.checkpoints, moved.left_out) == (1, 1)
+    assert [one.step for one in other.checkpoints(run.id)] == [6]
+    assert seen[-1][0] == moved.size
+    assert other.verify() == []
+
+
+def test_a_checkpoint_that_is_held_and_damaged_is_not_passed_over(store, other, network, run):
+    trained(store, run, network)
+    (held,) = [one for one in store.checkpoints(run.id) if one.step == 6]
+    lost = manifests.read(store._place, held.digest).files["model-00001-of-00002.safetensors"].digest
+    store._plain.delete(lost)
+    with pytest.raises(StoreError, match=lost.removeprefix("sha256:")):
+        store.push(other, [run.id])
+    assert other.checkpoints(run.id) == []
+
+
+def test_pushes_beside_a_training_that_never_stops_are_all_whole(store, network, run, tmp_path):
+    trained(store, run, network)
+    done, left_out = threading.Event(), []
+
+    def push(number):
+        there = open_store(tmp_path / f"there-{number}", who="eve")
+        while not done.is_set():
+            left_out.append(open_store(store.folder, who="eve").push(there).left_out)
+        assert there.verify() == []
+
+    with ThreadPoolExecutor(2) as pool:
+        pushing = [pool.submit(push, number) for number in range(2)]
+        for step in range(10, 40):
+            store.save(run.id, Checkpoint(network(step).weights, TrainingState(step=step)))
+        done.set()
+        for one in pushing:
+            one.result()
+    assert len(left_out) > 2
+
+
 def test_nothing_of_that_name(store, other, network):
     store.keep("income", network(1))
     with pytest.raises(VersionNotFound, match="income"):
         store.push(other, ["incom"])
 
 
-def test_progress_counts_the_bytes_that_are_missing(store, other, network):
+def test_progress_counts_the_bytes_that_are_missing_and_each_once(store, other, network):
     store.keep("income", network(1))
+    store.keep("income", replace(network(1), graph=b"another graph"))  # which shares the weights
     seen = []
     moved = store.push(other, tell=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (moved.size, moved.size)

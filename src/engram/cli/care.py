@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from engram.records import Watch
     from engram.store.store import Store
-    from engram.store.transfer import Moved
+    from engram.store.transfer.moving import Moved
     from engram.store.verify import Damage
 
 __all__ = ["COMMANDS"]
@@ -163,6 +163,12 @@ def _tell(moved: Moved, to: str, *, json: bool) -> None:
     parts += [f"histories of aliases: {moved.aliases:,}"] if moved.aliases else []
     missing = f"{size(moved.size)} in {moved.blobs:,} blobs were missing"
     say(f"[green]✓[/] {to} has {'; '.join(parts) or 'nothing to take'} ({missing})")
+    if moved.left_out:
+        were = "checkpoint was" if moved.left_out == 1 else "checkpoints were"
+        notice(
+            f"{moved.left_out:,} {were} let go of meanwhile, as the retention of the run says, and left out; the same "
+            "command brings those that are held now"
+        )
 
 
 def _counted(watch: Watch, stage: str) -> Callable[[int, int], None]:

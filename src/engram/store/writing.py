@@ -26,7 +26,7 @@ from engram.store.objects import Blob, Content
 from engram.store.places import kind
 from engram.store.places._contract import Place
 
-__all__ = ["Draft", "Record", "Site", "adopt", "commit", "discard", "link", "unlink"]
+__all__ = ["Draft", "Record", "Site", "adopt", "commit", "discard", "link", "take_back", "unlink"]
 
 T = TypeVar("T")
 
@@ -102,7 +102,11 @@ def commit(site: Site, draft: Draft[T]) -> T:
 
 
 def adopt(
-    site: Site, manifest: Manifest, contents: Mapping[Blob, Content], register: Callable[[Connection, Manifest], T]
+    site: Site,
+    manifest: Manifest,
+    contents: Mapping[Blob, Content],
+    register: Callable[[Connection, Manifest], T],
+    made: list[Blob] | None = None,
 ) -> T:
     """Write what another store has under a manifest, unchanged; it exists entirely when this returns, or not at all.
 
@@ -114,16 +118,18 @@ def adopt(
         manifest: as it is there.
         contents: of every blob it lists, and of itself.
         register: as in ``Draft``.
+        made: is told of each blob that was written, also when this raises.
 
     Raises:
         StoreError: a place or the catalog refused, or a content is damaged.
     """
+    written = [] if made is None else made
 
     def write(_number: int, made: list[Blob]) -> Manifest:
         objects.put(site.place, contents, made)
         return manifest
 
-    return _written(site, _Work(set(manifest.blobs), lambda _connection: 0, write, register, resumes=True))
+    return _written(site, _Work(set(manifest.blobs), lambda _connection: 0, write, register, written, resumes=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,7 @@ class _Work(Generic[T]):
         number: drawn with the lease.
         write: puts everything in its place; may be called again.
         register: adds the rows.
+        made: the blobs that were written for it.
         resumes: whether what was written is left where the rest fails.
     """
 
@@ -142,6 +149,7 @@ class _Work(Generic[T]):
     number: Callable[[Connection], int]
     write: Callable[[int, list[Blob]], Manifest]
     register: Callable[[Connection, Manifest], T]
+    made: list[Blob] = field(default_factory=list)
     resumes: bool = False
 
 
@@ -149,10 +157,10 @@ def _written(site: Site, work: _Work[T]) -> T:
     site.place.prepare()
     site.catalog.prepare()
     lease, number = _leased(site, work.digests, work.number)
-    made, asked = list[Blob](), False
+    asked = False
     try:
         for _ in range(_ATTEMPTS):
-            manifest = work.write(number, made)
+            manifest = work.write(number, work.made)
             asked = True
             done = site.catalog.write(lambda connection: _finished(connection, lease, manifest, work))  # noqa: B023 - called at once
             if done is not None:
@@ -160,7 +168,10 @@ def _written(site: Site, work: _Work[T]) -> T:
             _LOG.info("a lease ended while blobs were being kept", extra={"place": site.place.url})
             lease, _ = _leased(site, set(manifest.blobs), lambda _connection: 0)
     except BaseException:
-        _take_back(site, lease, made, known=asked)
+        if work.resumes:
+            _give_back(site, lease)
+        else:
+            take_back(site, work.made, lease, known=asked)
         raise
     raise StoreError(f"blobs vanish from {site.place.url} while they are written; stop what removes them and try again")
 
@@ -231,12 +242,26 @@ def _finished(connection: Connection, lease: int, manifest: Manifest, work: _Wor
     return (work.register(connection, manifest),)
 
 
-def _take_back(site: Site, lease: int, made: list[Blob], *, known: bool) -> None:
+def _give_back(site: Site, lease: int) -> None:
+    """End a lease whose work is to be gone on with."""
+    try:
+        site.catalog.write(lambda connection: leases.end(connection, lease))
+    except StoreError as refused:
+        _LOG.warning("a lease is left until its process is gone", extra={"place": site.place.url, "why": str(refused)})
+
+
+def take_back(site: Site, made: Collection[Blob], lease: int = 0, *, known: bool = True) -> None:
     """Remove what was written for nothing, as far as the failing place lets go of it.
 
     Where a full disk has no room for the catalog to say so, they are removed in a transaction that writes nothing and
     only keeps other writers away; but not where the catalog was asked to register them, because a transaction that it
     could not finish may still be in its log.
+
+    Args:
+        site: where it was written.
+        made: the blobs; those that something else needs stay.
+        lease: under which they were written, to be ended; 0 for none.
+        known: whether the catalog was asked to register them.
     """
     digests = {blob.digest for blob in made}
 

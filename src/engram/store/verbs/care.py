@@ -8,13 +8,14 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from engram.errors import UsageError
-from engram.store import rebuild, sweep, transfer, verify, versions
+from engram.store import rebuild, sweep, verify, versions
 from engram.store.differences import demotion
 from engram.store.moves import history
 from engram.store.rebuild import Rebuilt
 from engram.store.sweep import Swept
 from engram.store.training import runs
-from engram.store.transfer import Moved
+from engram.store.transfer import choosing, moving
+from engram.store.transfer.moving import Moved
 from engram.store.verbs._opened import Opened
 from engram.store.verify import Damage
 
@@ -113,6 +114,8 @@ class Care(Opened):
     def push(self, to: Opened, what: Sequence[str] = (), *, name: str = "", tell: Tell = _ignore) -> Moved:
         """Bring versions and runs to another store; only what it lacks is moved.
 
+        A run may be trained meanwhile: checkpoints that its retention lets go of before they are moved are left out.
+
         Args:
             to: the other store; it is made if there is none.
             what: references and ids of runs; everything if empty.
@@ -140,7 +143,7 @@ def _moved(source: Opened, target: Opened, what: Sequence[str], *, name: str, te
     if source.url == target.url or source.folder.resolve() == target.folder.resolve():
         raise UsageError(f"both are the store at {source.url}; name another one")
     with source._reading() as connection:  # noqa: SLF001 - all are stores
-        choice = transfer.chosen(connection, what)
+        choice = choosing.chosen(connection, what)
     if name:
-        choice = transfer.alone(choice, name)
-    return transfer.move(source._site, target._released, choice, name=name, tell=tell)  # noqa: SLF001 - likewise
+        choice = choosing.alone(choice, name)
+    return moving.move(source._site, target._released, choice, name=name, tell=tell)  # noqa: SLF001 - likewise

@@ -3,7 +3,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from engram.graphs.build import Builder
-from engram.graphs.walk import Steps, layers, operators, steps
+from engram.graphs.walk import Steps, operators, steps
 from engram.graphs.weights import detach
 from engram.records import TensorSpec
 
@@ -18,16 +18,6 @@ def graph():
     turned = builder.node("Transpose", builder.constant(np.ones((2, 8), "f4"), "fc2.weight"), perm=[1, 0])
     builder.node("MatMul", active, turned, name="y")
     return detach(onnx.load_from_string(builder.finish([TensorSpec("y", "float32", ("batch", 2))])))
-
-
-def test_layers_are_named_after_the_module_their_weights_belong_to():
-    found = layers(*graph())
-    assert [(layer.name, layer.operator, layer.shape, layer.size) for layer in found] == [
-        ("fc1", "Gemm", ("batch", 8), 40),
-        ("act", "LeakyRelu", ("batch", 8), 0),
-        ("fc2", "MatMul", ("batch", 2), 16),
-    ]
-    assert found[0].parameters == {"fc1.bias": (8,), "fc1.weight": (8, 4)}
 
 
 def test_steps_hold_everything_a_runtime_needs_and_no_weights():

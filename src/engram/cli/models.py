@@ -1,4 +1,4 @@
-"""Commands about models: predict, evaluate, export, convert, import, inspect."""
+"""Commands that ask models, and carry them between formats and the store."""
 
 from __future__ import annotations
 
@@ -147,38 +147,6 @@ def import_(
     say(f"[green]✓[/] kept {path} as [bold]{version.reference}[/]")
 
 
-def inspect(
-    place: str = typer.Argument(..., help="A model file, or a version of the store.", metavar="PATH|REF"),
-    store: str = STORE,
-    json: bool = JSON,
-) -> None:
-    """Show the layers of a model, without running anything of it."""
-    from engram import settings
-    from engram.lifecycle.inspect import inspect as look
-
-    seen = look(place, store=store, settings=settings.read())
-    if json:
-        show_json(seen.as_json())
-        return
-    made = f"  made by {seen.kind}" if seen.kind else ""
-    say(f"[bold]{seen.name}[/]{made}  {seen.parameters:,} parameters in {len(seen.layers)} layers")
-    rows = [
-        (layer.name, layer.operator, _shape(layer.shape), seen.size_of(layer), _weights(layer.parameters))
-        for layer in seen.layers
-    ]
-    table(("layer", "operator", "output", "parameters", "weights"), rows, right=("parameters",))
-
-
-def _shape(axes: tuple[object, ...]) -> str:
-    return "×".join(str(axis) for axis in axes)
-
-
-def _weights(shapes: object) -> str:
-    """``weight 256×282, bias 256``: the last part of each name says enough beside the layer's own."""
-    assert isinstance(shapes, dict)
-    return ", ".join(f"{name.rpartition('.')[2]} {_shape(shape) or '1'}" for name, shape in shapes.items())
-
-
 def _proved(path: Path, certificate: Certificate, *, json: bool) -> None:
     from dataclasses import asdict
 
@@ -195,4 +163,4 @@ def _proved(path: Path, certificate: Certificate, *, json: bool) -> None:
     say(f"  certificate: {path}.certificate.json")
 
 
-COMMANDS = (predict, evaluate, export, convert, import_, inspect)
+COMMANDS = (predict, evaluate, export, convert, import_)

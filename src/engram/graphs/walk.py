@@ -18,17 +18,12 @@ from engram.graphs.folding import constant_of
 from engram.graphs.naming import subgraphs
 from engram.graphs.weights import FIXED, noted
 
-__all__ = ["RANDOM", "Layer", "Step", "Steps", "layers", "operators", "steps"]
+__all__ = ["RANDOM", "Step", "Steps", "operators", "steps"]
 
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
 """Operators whose answer differs from call to call."""
-
-_PLUMBING = frozenset({
-    "Cast", "CastLike", "Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "Identity", "Reshape",
-    "Shape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
-})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +66,6 @@ class Steps:
     fixed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One row of what ``show`` prints.
-
-    Attributes:
-        name: of the module the weights belong to (``layer1.0.conv1``), else of the node.
-        operator: its kind.
-        shape: of its output, as far as it can be told; free axes by name.
-        parameters: name → shape of the weights it reads.
-    """
-
-    name: str
-    operator: str
-    shape: tuple[int | str, ...] = ()
-    parameters: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        """How many numbers its weights hold."""
-        return sum(int(np.prod(shape, dtype=np.int64)) for shape in self.parameters.values())
-
-
 def steps(graph: bytes) -> Steps:
     """A serialized graph as plain records."""
     model = onnx.ModelProto.FromString(graph)
@@ -102,35 +75,6 @@ def steps(graph: bytes) -> Steps:
 def operators(model: onnx.ModelProto) -> set[str]:
     """The kinds of all nodes, at any depth."""
     return {node.op_type for node in _all_nodes(model.graph)}
-
-
-def layers(graph: bytes, weights: Mapping[str, ndarray]) -> tuple[Layer, ...]:
-    """The nodes a reader cares about, in order: those with weights, activations, pools; not the plumbing.
-
-    Args:
-        graph: canonical, without its weights.
-        weights: by name.
-    """
-    model = onnx.ModelProto.FromString(graph)
-    shapes = _shapes(model)
-    sources = {tensor.name: {tensor.name} for tensor in model.graph.initializer}
-    found = []
-    for node in model.graph.node:
-        read = set().union(*(sources.get(name, set()) for name in node.input))
-        if not read and node.op_type in _PLUMBING:
-            continue
-        if read and node.op_type in _PLUMBING and all(name in sources or not name for name in node.input[:1]):
-            # a weight that is only turned or cut belongs to the layer that uses it
-            sources.update(dict.fromkeys(node.output, read))
-            continue
-        parameters = {n: tuple(int(a) for a in np.shape(weights[n])) for n in sorted(read) if n in weights}
-        found.append(Layer(_layer_name(node, parameters), node.op_type, shapes.get(node.output[0], ()), parameters))
-    return tuple(found)
-
-
-def _layer_name(node: onnx.NodeProto, parameters: Mapping[str, Any]) -> str:
-    modules = {name.rpartition(".")[0] for name in parameters} - {""}
-    return min(modules) if len(modules) == 1 else node.name or node.output[0]
 
 
 def _steps(graph: onnx.GraphProto) -> Steps:
@@ -186,20 +130,3 @@ def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         yield node
         for inner in subgraphs(node):
             yield from _all_nodes(inner)
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | str, ...]]:
-    try:
-        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except (RuntimeError, ValueError):
-        graph = model.graph
-    return {value.name: _shape(value) for value in [*graph.value_info, *graph.output]}
-
-
-def _shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
-    axes = value.type.tensor_type.shape.dim
-    return tuple(int(axis.dim_value) if axis.HasField("dim_value") else _axis_name(axis.dim_param) for axis in axes)
-
-
-def _axis_name(name: str) -> str:
-    return "?" if not name or name.startswith("unk__") else name  # onnx numbers the axes it cannot tell

@@ -21,7 +21,7 @@ from engram.store.relations.shifts import Shift, Side, extent, shifts
 from engram.store.weights import contents
 
 if TYPE_CHECKING:
-    from engram.graphs.walk import Layer
+    from engram.graphs.layers import Layer
 
 __all__ = ["Diff", "Pair", "compare"]
 
@@ -179,7 +179,7 @@ def _digest(side: Side) -> str:
 
 def _layers(side: Side) -> list[Layer]:
     """The layers of a network in the order they run, known without its weights."""
-    from engram.graphs.walk import layers  # onnx takes its time to import, which only a new architecture should cost
+    from engram.graphs.layers import layers  # onnx takes its time to import, which only a new architecture should cost
 
     if _GRAPH not in side.files:
         return []

@@ -224,3 +224,61 @@ def test_a_network_that_torch_cannot_export_is_refused_with_the_reason():
     with pytest.raises(ConversionError, match="torch cannot export Branching") as refused:
         export(Branching(), FEATURES, (TensorSpec("out", "float32", ("batch", 6)),))
     assert "\n" not in str(refused.value)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind, **more):
+        super().__init__()
+        self.rnn = kind(4, 6, **more)
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
+SERIES = (TensorSpec("x", "float32", ("batch", "time", 4)),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        (nn.RNN, {"nonlinearity": "relu"}),
+        (nn.LSTM, {"bias": False, "bidirectional": True, "num_layers": 2, "dropout": 0.5}),
+    ],
+)
+def test_a_recurrent_layer_is_one_node_a_layer_that_begins_in_zeros_and_takes_any_number_of_steps(kind, more):
+    network = Recurrent(kind, batch_first=True, **more)
+    width = 12 if more.get("bidirectional") else 6
+    graph, weights = export(network, SERIES, (TensorSpec("y", "float32", ("batch", "time", width)),))
+    layers = [node for node in onnx.load_from_string(graph).graph.node if node.op_type == kind.__name__]
+    assert len(layers) == more.get("num_layers", 1)
+    assert not any(node.input[5:] for node in layers)
+    assert list(weights) == [name for name, _ in network.named_parameters()]
+    for steps in (1, 9):
+        x = torch.randn(2, steps, 4, generator=torch.Generator().manual_seed(steps))
+        found = onnxruntime.run(attach(graph, weights).SerializeToString(), {"x": x.numpy()})["y"]
+        np.testing.assert_allclose(found, network.eval()(x).detach().numpy(), atol=1e-5)
+
+
+def test_a_state_that_is_given_stays_an_input_of_its_node():
+    class Given(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.GRU(4, 6, num_layers=2)
+
+        def forward(self, x, state):
+            return self.rnn(x, state)
+
+    specs = (TensorSpec("x", "float32", (5, "batch", 4)), TensorSpec("state", "float32", (2, "batch", 6)))
+    answer = (TensorSpec("y", "float32", (5, "batch", 6)), TensorSpec("last", "float32", (2, "batch", 6)))
+    network = Given()
+    graph, weights = export(network, specs, answer)
+    x, state = torch.randn(5, 2, 4), torch.randn(2, 2, 6)
+    found = onnxruntime.run(attach(graph, weights).SerializeToString(), {"x": x.numpy(), "state": state.numpy()})
+    for mine, theirs in zip(found.values(), network(x, state), strict=True):
+        np.testing.assert_allclose(mine, theirs.detach().numpy(), atol=1e-5)
+
+
+def test_an_lstm_with_a_projection_is_refused():
+    network = Recurrent(nn.LSTM, proj_size=3)
+    with pytest.raises(ConversionError, match="proj_size"):
+        export(network, SERIES, (TensorSpec("y", "float32", ("batch", "time", 3)),))

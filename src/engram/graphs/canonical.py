@@ -17,6 +17,7 @@ from engram.errors import FormatError
 from engram.graphs.folding import constant_of, fold
 from engram.graphs.naming import distinguish, rename, subgraphs, unique, values
 from engram.graphs.reshaping import settle
+from engram.graphs.states import forget_zeros
 from engram.graphs.versions import pin
 from engram.graphs.weights import FIXED, is_bulky, learned, note, noted
 
@@ -49,6 +50,7 @@ def canonical(model: onnx.ModelProto, names: Collection[str] | None = None) -> o
     _to_inference(whole.graph.node)
     fold(whole, kept)
     _drop_zero_biases(whole.graph)
+    forget_zeros(whole.graph)
     settle(whole.graph)
     _drop_unused(whole.graph)
     distinguish(whole.graph)

@@ -8,7 +8,7 @@ questions as the model, and brought to its name only when the answers are the sa
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,14 +17,14 @@ from types import ModuleType
 import numpy as np
 from numpy import ndarray
 
-from engram.errors import ConversionError, EngramError, FormatError, MissingLibrary, UsageError
-from engram.formats import SHELF, _answers, _certificate, _files, _proof
+from engram.errors import ConversionError, EngramError, MissingLibrary, UsageError
+from engram.formats import SHELF, _answers, _certificate, _files, _folders, _proof, _recognition
 from engram.formats._probes import probes
-from engram.plugins import nearest
-from engram.records import Certificate, Limits, Model
+from engram.graphs.signature import signature as declared
+from engram.records import Certificate, Limits, Model, Signature, TrainingState
 from engram.runtime import onnxruntime
 
-__all__ = ["Request", "probes", "prove", "read", "read_proven", "write"]
+__all__ = ["Request", "lost", "probes", "prove", "read", "read_proven", "read_state", "write"]
 
 _ROWS = 64
 _LIBRARIES = ("engram", "numpy", "onnx", "onnxruntime", "safetensors")
@@ -41,10 +41,10 @@ class Request:
 
 
 def read(path: str | Path, limits: Limits = _DEFAULT) -> Model:
-    """The model in a file; nothing in it is run.
+    """The model in a file or folder; nothing in it is run.
 
     Args:
-        path: of a regular file.
+        path: of a regular file, or of a folder where the format is one.
         limits: the largest of everything that is accepted.
 
     Raises:
@@ -54,16 +54,29 @@ def read(path: str | Path, limits: Limits = _DEFAULT) -> Model:
         MissingLibrary: a library that reads it is not installed.
     """
     path = Path(path)
-    head = _files.beginning(path)
-    if not head:
-        raise FormatError(f"{path} is empty; it was perhaps never written to the end")
-    name, found = _recognized(head, path)
-    if path.suffix and path.suffix.lower() not in found.SUFFIXES:
-        wanted = " or ".join(found.SUFFIXES)
-        raise FormatError(f"{path} holds {name}, but its suffix is {path.suffix}; rename it to {wanted}")
+    _, found = _recognition.recognized(path, limits)
     model = found.read(path, limits)
     assert isinstance(model, Model)
     return model
+
+
+def read_state(path: str | Path, limits: Limits = _DEFAULT) -> TrainingState | None:
+    """What training would go on from, where a file carries it; nothing in it is run.
+
+    Args:
+        path: as of ``read``.
+        limits: the largest of everything that is accepted.
+
+    Raises:
+        EngramError: as ``read``.
+    """
+    path = Path(path)
+    _, found = _recognition.recognized(path, limits)
+    if not hasattr(found, "state"):
+        return None
+    state = found.state(path, limits)
+    assert state is None or isinstance(state, TrainingState)
+    return state
 
 
 def read_proven(path: str | Path, *, tolerance: float = 1e-5, seed: int = 0) -> tuple[Model, Certificate]:
@@ -86,7 +99,7 @@ def prove(model: Model, path: Path, request: Request) -> Certificate:
     Raises:
         ConversionError: it answers differently.
     """
-    target, _ = _recognized(_files.beginning(path), path)
+    target, _ = _recognition.recognized(path, _DEFAULT)
     about = _about(model, path, target, request)
     if not model.graph:
         return _proof.certify(model.weights, model.weights, about)
@@ -101,86 +114,108 @@ def write(
     tolerance: float = 1e-5,
     seed: int = 0,
     original: Callable[[Mapping[str, ndarray]], Mapping[str, ndarray]] | None = None,
+    state: TrainingState | None = None,
 ) -> Certificate:
     """Write a model, prove that the file answers alike, and put the proof beside it as ``PATH.certificate.json``.
 
     Args:
         model: what is written.
-        path: of the file; its folder must be there.
+        path: of the file, or of the folder where the format is one; its own folder must be there.
         to: the format; found from the suffix if empty.
         tolerance: largest difference allowed, absolute and relative to the answer together.
         seed: of the probe rows.
         original: what the model answered in the program it comes from: raw inputs → outputs, by name. Asked in place
             of the model itself.
+        state: what training would go on from; written too where the format has a place for it.
 
     Raises:
         ConversionError: the file answers differently, cannot hold the model, or cannot be written; no file is left.
-        UsageError: the suffix and the format do not agree.
+        UsageError: the suffix and the format do not agree, or several formats have this suffix.
         UnknownName: there is no such format.
     """
     path = Path(path)
-    target = to or _by_suffix(path)
-    found = SHELF.take(target)
-    if path.suffix.lower() not in found.SUFFIXES:
-        raise UsageError(f"{path} should end in {' or '.join(found.SUFFIXES)} to hold {target}; rename it")
-    if path.is_dir():
-        raise ConversionError(f"{path} is a folder; give the name of a file in it")
+    target, found = _recognition.asked_for(path, to)
+    _free(path, target, found)
     with _files.workplace(path) as folder:
         made = folder / path.name
-        found.write(model, made)
+        if state is not None and hasattr(found, "write_training"):
+            found.write_training(model, state, made)
+        else:
+            found.write(model, made)
         certificate = _prove(model, made, target, Request(tolerance, seed, original))
-        beside = sorted(file for file in folder.iterdir() if file != made)
-        proof = folder / f"{path.name}.certificate.json"
-        proof.write_text(_certificate.as_json(certificate), encoding="utf-8")
-        _files.place([*beside, made, proof], path.parent)
+        _place(made, certificate, path)
     return certificate
 
 
-def _recognized(head: bytes, path: Path) -> tuple[str, ModuleType]:
-    found, missing = {}, None
-    for name in SHELF.names():
-        try:
-            module = SHELF.take(name)
-        except MissingLibrary as absent:
-            missing = missing or absent
-            continue
-        if module.recognizes(head, path):
-            found[name] = module
-    if len(found) > 1:
-        raise FormatError(f"{path} could be {' or '.join(found)}; a file must be one thing only")
-    if found:
-        return next(iter(found.items()))
-    if missing is not None:
-        raise missing
-    raise FormatError(f"{path} is in no format that is read here ({', '.join(SHELF.names())}), or is cut off")
+def lost(model: Model, to: str, state: TrainingState | None = None) -> tuple[str, ...]:
+    """What a format cannot hold of a model, one plain sentence each.
+
+    Args:
+        model: what would be written.
+        to: the format.
+        state: what would be written with it.
+
+    Raises:
+        UnknownName: there is no such format.
+    """
+    found = SHELF.take(to)
+    if hasattr(found, "lost"):
+        said = tuple(str(sentence) for sentence in found.lost(model))
+    else:
+        said = tuple(_sentences(model, to, found.CARRIES))
+    if state is not None and not hasattr(found, "write_training"):
+        said += (f"the training state (step {state.step:,}) is left out, because {to} has no place for it",)
+    return said
 
 
-def _by_suffix(path: Path) -> str:
-    suffixes = {suffix: name for name in SHELF.names() for suffix in _suffixes(name)}
-    if path.suffix.lower() not in suffixes:
-        given = f"suffix {path.suffix!r}" if path.suffix else "no suffix"
-        raise UsageError(f"{path} has {given}, from which no format follows; {nearest(path.suffix.lower(), suffixes)}")
-    return suffixes[path.suffix.lower()]
+def _sentences(model: Model, to: str, carries: Collection[str]) -> Iterator[str]:
+    """What follows from what a format says that it carries."""
+    if model.graph and "graph" not in carries:
+        yield f"the graph is left out, because {to} holds weights alone"
+    if model.preprocessing and "preprocessing" not in carries:
+        yield f"the preprocessing is left out, because {to} has no place for it; give it what preprocessing makes"
+    if model.weights and "names" not in carries:
+        yield f"the names of the weights are left out, because {to} has no place for them"
 
 
-def _suffixes(name: str) -> tuple[str, ...]:
-    try:
-        return tuple(SHELF.take(name).SUFFIXES)
-    except MissingLibrary:
-        return ()
+def _free(path: Path, target: str, found: ModuleType) -> None:
+    """Refuse a place at which something else stands; a folder is replaced only where it is empty or such a model."""
+    if not _recognition.is_folder(found):
+        if path.is_dir():
+            raise ConversionError(f"{path} is a folder; give the name of a file in it")
+        return
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise ConversionError(f"{path} is there and no folder, but {target} is written as one; choose another name")
+    if path.is_dir() and any(path.iterdir()) and not found.recognizes(b"", path):
+        raise ConversionError(f"{path} is a folder of something else than {target}; choose another name")
+
+
+def _place(made: Path, certificate: Certificate, path: Path) -> None:
+    """Bring a finished model to its name: what lies beside it first, the model itself, then the proof."""
+    folder = made.parent
+    beside = sorted(file for file in folder.iterdir() if file != made)
+    proof = folder / f"{path.name}.certificate.json"
+    proof.write_text(_certificate.as_json(certificate), encoding="utf-8")
+    if made.is_dir():
+        _folders.place(made, path)
+        _files.place([proof], path.parent)
+    else:
+        _files.place([*beside, made, proof], path.parent)
 
 
 def _prove(model: Model, made: Path, target: str, request: Request) -> Certificate:
     """Ask the model and the file, and refuse the file if they answer differently."""
     found = SHELF.take(target)
+    about = _about(model, made, target, request)
+    if not _recognition.reads(found):
+        return _asked(model, model if "preprocessing" in found.CARRIES else _bare(model), made, about, request)
     try:
         again = found.read(made, Limits())
     except (EngramError, OSError) as wrong:
         raise ConversionError(f"{made.name} could not be read again once written: {wrong}") from wrong
     if "names" in found.CARRIES:
         _equal_weights(model, again, made.name)
-    about = _about(model, made, target, request)
-    if not model.graph:
+    if not model.graph or not again.graph:
         return _proof.certify(model.weights, again.weights, about)
     return _asked(model, again, made, about, request)
 
@@ -189,7 +224,7 @@ def _about(model: Model, file: Path, target: str, request: Request) -> Certifica
     """The certificate of a model and a file, before anything was asked."""
     return Certificate(
         original=_proof.digest(model),
-        converted=_proof.file_digest(file),
+        converted=_proof.path_digest(file),
         target=target,
         differences=(),
         agreement=1.0,
@@ -209,7 +244,7 @@ def _asked(model: Model, again: Model, made: Path, about: Certificate, request: 
         answers = _answers.by_stages(model, inputs)
     else:
         answers = _answers.by_function(model, inputs, request.original)
-    converted = _ask_file(SHELF.take(about.target), again, made, inputs)
+    converted = _ask_file(SHELF.take(about.target), again, made, _taken(model, again, inputs))
     if request.original is not None:
         converted = _shared(answers, converted)
     certificate = _proof.certify(answers, converted, replace(about, rows=rows))
@@ -217,6 +252,18 @@ def _asked(model: Model, again: Model, made: Path, about: Certificate, request: 
         node = _answers.first_difference(model, again, inputs, request.tolerance) if request.original is None else ""
         raise _proof.refusal(certificate, made.name, node)
     return certificate
+
+
+def _bare(model: Model) -> Model:
+    """The network alone, which takes what preprocessing makes."""
+    return replace(model, preprocessing=b"", signature=Signature(declared(model.graph).inputs, model.signature.outputs))
+
+
+def _taken(model: Model, again: Model, inputs: Mapping[str, ndarray]) -> Mapping[str, ndarray]:
+    """The inputs as the file takes them: raw, or as preprocessing makes them where the file has none."""
+    if not model.preprocessing or again.preprocessing:
+        return inputs
+    return onnxruntime.preprocess(model.preprocessing, inputs)
 
 
 def _shared(answers: Mapping[str, ndarray], converted: Mapping[str, ndarray]) -> Mapping[str, ndarray]:
@@ -229,9 +276,13 @@ def _shared(answers: Mapping[str, ndarray], converted: Mapping[str, ndarray]) ->
 
 def _ask_file(found: ModuleType, again: Model, made: Path, inputs: Mapping[str, ndarray]) -> Mapping[str, ndarray]:
     """A format with a runtime of its own answers from the file itself; any other is read back and served."""
-    if not hasattr(found, "run"):
-        return _answers.by_session(again, inputs)
-    return _answers.in_pieces(lambda piece: found.run(made, piece), again, inputs)
+    try:
+        if hasattr(found, "run"):
+            return _answers.in_pieces(lambda piece: found.run(made, piece), again, inputs)
+    except MissingLibrary:
+        if not _recognition.reads(found):
+            raise
+    return _answers.by_session(again, inputs)
 
 
 def _equal_weights(model: Model, again: Model, name: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from engram.errors import ConversionError, FormatError, UsageError
 
-__all__ = ["beginning", "folded", "place", "read", "safe_join", "workplace"]
+__all__ = ["beginning", "flush", "folded", "kind", "place", "read", "safe_join", "usual_mode", "workplace"]
 
 _HEAD = 4096
 
@@ -113,14 +113,14 @@ def place(made: Iterable[Path], folder: Path) -> None:
     """
     files = list(made)
     for file in files:
-        file.chmod(_usual_mode(file.parent))
-        _flush(file)
+        file.chmod(usual_mode(file.parent))
+        flush(file)
     for file in files:
         file.replace(folder / file.name)
-    _flush(folder)
+    flush(folder)
 
 
-def _usual_mode(folder: Path) -> int:
+def usual_mode(folder: Path) -> int:
     """The mode a new file gets here by the umask: some libraries write theirs for the owner alone."""
     probe = folder / ".mode"
     probe.touch()
@@ -129,7 +129,8 @@ def _usual_mode(folder: Path) -> int:
     return mode
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -147,7 +148,7 @@ def _opened(path: Path) -> Iterator[tuple[int, int]]:
     try:
         found = os.fstat(number)
         if not stat.S_ISREG(found.st_mode):
-            raise FormatError(f"{path} is {_kind(found.st_mode)}, not a file")
+            raise FormatError(f"{path} is {kind(found.st_mode)}, not a file")
         yield number, found.st_size
     finally:
         os.close(number)
@@ -160,14 +161,15 @@ def _plain(path: Path, name: str, *, last: bool) -> None:
         raise FormatError(f"the model needs the file {name!r} beside it: {_reason(refused)}") from refused
     wanted = stat.S_ISREG(found.st_mode) if last else stat.S_ISDIR(found.st_mode)
     if not wanted:
-        raise FormatError(f"the model names the file {name!r}, but {path.name!r} is {_kind(found.st_mode)}")
+        raise FormatError(f"the model names the file {name!r}, but {path.name!r} is {kind(found.st_mode)}")
     if last and found.st_nlink > 1:
         raise FormatError(
             f"the model names the file {name!r}, which has a second name elsewhere (a hard link); copy it"
         )
 
 
-def _kind(mode: int) -> str:
+def kind(mode: int) -> str:
+    """What a mode says that something is, as a noun with its article."""
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFLNK: "a symbolic link",

@@ -13,10 +13,10 @@ import numpy as np
 from numpy import ndarray
 
 from engram.errors import ConversionError
-from engram.formats import _description
-from engram.records import Certificate, Difference, Model
+from engram.formats import _description, _folders
+from engram.records import Certificate, Difference, Limits, Model
 
-__all__ = ["certify", "digest", "file_digest", "refusal"]
+__all__ = ["certify", "digest", "path_digest", "refusal"]
 
 _WORST = sys.float_info.max
 
@@ -87,8 +87,10 @@ def digest(model: Model) -> str:
     return f"sha256:{found.hexdigest()}"
 
 
-def file_digest(path: Path) -> str:
-    """``sha256:…`` over the bytes of a file, as ``sha256sum`` prints it."""
+def path_digest(path: Path) -> str:
+    """``sha256:…`` of a file, as ``sha256sum`` prints it, or of a folder, as ``_folders.digest`` tells how to redo."""
+    if path.is_dir():
+        return _folders.digest(path, Limits())
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 

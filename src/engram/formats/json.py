@@ -24,10 +24,11 @@ from engram.graphs.signature import signature
 from engram.plugins import nearest
 from engram.records import Limits, Model, Signature, TensorSpec
 
-__all__ = ["CARRIES", "SUFFIXES", "read", "recognizes", "write"]
+__all__ = ["CARRIES", "SUFFIXES", "YIELDS", "read", "recognizes", "write"]
 
 SUFFIXES = (".json",)
 CARRIES = ("graph", "weights", "preprocessing", "names")
+YIELDS = True
 
 _KEYS = (
     "engram", "layers", "graph", "weights", "idle", "input", "output", "data_format", "preprocessing", "labels",

@@ -1,15 +1,22 @@
 """Small models of every kind that a format must carry, and the laws they are held to."""
 
+import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from numpy import ndarray
 
+from engram.errors import ConversionError, MissingLibrary
+from engram.formats import SHELF
+from engram.formats._convert import write
+from engram.formats._recognition import usual_suffix
 from engram.graphs.build import Builder
 from engram.graphs.weights import detach
-from engram.records import Model, Signature, TensorSpec
+from engram.records import Certificate, Model, Signature, TensorSpec
 
 BATCH = "batch"
 
@@ -168,6 +175,68 @@ def models() -> dict[str, Model]:
 
 
 @pytest.fixture(params=list(MAKERS))
-def model(request: pytest.FixtureRequest, models: dict[str, Model]) -> Model:
+def model_name(request: pytest.FixtureRequest) -> str:
+    """The name of each of the models in turn."""
+    return request.param
+
+
+@pytest.fixture
+def model(model_name: str, models: dict[str, Model]) -> Model:
     """Each of the models in turn."""
-    return models[request.param]
+    return models[model_name]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model as a format wrote it."""
+
+    path: Path
+    certificate: Certificate
+
+    def copy(self, folder: Path) -> Path:
+        """The model alone, without its certificate, in another folder."""
+        shutil.copytree(self.path.parent, folder, dirs_exist_ok=True)
+        (folder / f"{self.path.name}.certificate.json").unlink()
+        return folder / self.path.name
+
+
+class Shop:
+    """Every model in every format, each written once, because some formats take seconds to prove one."""
+
+    def __init__(self, folder: Path, models: Mapping[str, Model]) -> None:
+        self.folder, self.models = folder, models
+        self.kept: dict[tuple[str, str], Made | ConversionError | MissingLibrary] = {}
+
+    def make(self, format_name: str, model_name: str) -> Made:
+        """The model in this format; the test is skipped where the format cannot hold it or lacks a library."""
+        if (format_name, model_name) not in self.kept:
+            self.kept[format_name, model_name] = self._made(format_name, model_name)
+        found = self.kept[format_name, model_name]
+        if not isinstance(found, Made):
+            pytest.skip(f"{format_name} has no {model_name}: {found}")
+        return found
+
+    def _made(self, format_name: str, model_name: str) -> Made | ConversionError | MissingLibrary:
+        place = self.folder / format_name / model_name
+        place.mkdir(parents=True)
+        try:
+            path = place / f"model{usual_suffix(format_name)}"
+            return Made(path, write(self.models[model_name], path, to=format_name, seed=5))
+        except (ConversionError, MissingLibrary) as refused:
+            return refused
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Model]) -> Shop:
+    """Every model in every format, made when it is asked for."""
+    return Shop(tmp_path_factory.mktemp("shop"), models)
+
+
+@pytest.fixture(params=SHELF.names())
+def format_name(request: pytest.FixtureRequest) -> str:
+    """Each format on the shelf in turn; skipped where its libraries are not installed."""
+    try:
+        SHELF.take(request.param)
+    except MissingLibrary as missing:
+        pytest.skip(str(missing))
+    return request.param

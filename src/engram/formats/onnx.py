@@ -31,7 +31,7 @@ from engram.graphs.signature import signature as declared
 from engram.graphs.weights import detach
 from engram.records import Limits, Model, Signature, TensorSpec
 
-__all__ = ["CARRIES", "SUFFIXES", "read", "recognizes", "run", "write"]
+__all__ = ["CARRIES", "SUFFIXES", "read", "recognizes", "run", "runtime", "write"]
 
 SUFFIXES = (".onnx",)
 CARRIES = ("graph", "weights", "preprocessing", "names")
@@ -104,6 +104,13 @@ def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
     session = InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+def runtime() -> str:
+    """The runtime that ``run`` asks, and its version."""
+    from engram.runtime import onnxruntime
+
+    return onnxruntime.VERSION
 
 
 def _composed(model: Model) -> tuple[library.ModelProto, dict[str, str]]:

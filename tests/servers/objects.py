@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import itertools
 import os
+import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -103,7 +104,8 @@ class Server:
 def moto(folder: Path) -> Iterator[Server]:
     """Amazon S3 as moto answers it, in memory."""
     port = free_port()
-    command = [program("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    program("moto_server")
+    command = [sys.executable, str(Path(__file__).with_name("amazon.py")), str(port)]
     with running(command, lambda: answers(port), folder / "moto.log"):
         yield Server("s3", f"http://127.0.0.1:{port}", ("engram", "engram-secret"))
 

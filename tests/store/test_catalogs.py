@@ -195,20 +195,6 @@ def test_what_is_no_part_of_a_journal_is_refused(tmp_path, content):
             pass
 
 
-def test_a_new_machine_begins_from_a_snapshot(tmp_path):
-    with journal_on(tmp_path) as site:
-        catalog = catalogs.SHELF.take("journal").open(site)
-        catalog.prepare()
-        for n in range(205):
-            catalog.write(lambda connection, n=n: connection.execute(insert(tables.names).values(name=f"n{n}", last=n)))
-        assert site.place.documents("snapshots/") == ["snapshots/000000000200.json.gz"]
-        for n in range(2, 200):  # what the snapshot says need not be read again
-            site.place.remove(f"journal/{n:012d}.json")
-        fresh = catalogs.SHELF.take("journal").open(Site(site.place, tmp_path / "fresh"))
-        with fresh.reading() as connection:
-            assert len(connection.execute(select(tables.names)).all()) == 205
-
-
 def test_a_gap_in_a_journal_is_noticed(tmp_path):
     with journal_on(tmp_path) as site:
         catalog = catalogs.SHELF.take("journal").open(site)

@@ -179,6 +179,13 @@ def test_a_document_is_replaced(place):
         place.document("deltas/abc.json")
 
 
+def test_a_document_that_is_too_large_is_not_read(place):
+    place.write("deltas/abc.json", b"four")
+    assert place.document("deltas/abc.json", most=4) == b"four"
+    with pytest.raises(StoreError, match=r"has 4 bytes, more than the 3 that are read"):
+        place.document("deltas/abc.json", most=3)
+
+
 def test_documents_are_listed_by_their_beginning(place):
     names = ["history/0.json", "history/1.json", "history/10.json", "history/more/2.json", "histories", "deltas/0"]
     for name in names:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import mmap
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -151,9 +152,9 @@ class Demoted:
         """The names of all documents that begin with ``stem``."""
         return self.plain.documents(stem)
 
-    def document(self, name: str) -> bytes:
-        """The content of a document."""
-        return self.plain.document(name)
+    def document(self, name: str, *, most: int = sys.maxsize) -> bytes:
+        """The content of a document of at most so many bytes."""
+        return self.plain.document(name, most=most)
 
     def write(self, name: str, content: bytes) -> None:
         """Make or replace a document."""

@@ -23,6 +23,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
 from engram.errors import StoreError
+from engram.store.places._contract import check_size
 from engram.store.places._refusals import Kind, absent, passes, sentence, unsatisfiable
 
 if TYPE_CHECKING:
@@ -118,11 +119,12 @@ class Bucket:
                 rest = pool.map(lambda cut: self._part(name, cut, min(cut + PART, stop))[0], cuts)
                 return b"".join([first, *rest])
 
-    def whole(self, name: str) -> bytes:
-        """The bytes of an object that may be replaced meanwhile: those before or those after."""
+    def whole(self, name: str, most: int) -> bytes:
+        """The bytes of an object that may be replaced meanwhile, those before or those after, if it has few enough."""
         with self._sentences("read", name):
             answer = obstore.get(self._store, name)
-            return self._measured(name, bytes(answer.bytes()), answer.meta["size"])
+            size = check_size(f"{self.url}/{name}", int(answer.meta["size"]), most)
+            return self._measured(name, bytes(answer.bytes()), size)
 
     def write(self, name: str, content: bytes) -> None:
         """Make or replace an object."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import builtins
 import mmap
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from engram.errors import StoreError
 
-__all__ = ["MARKS", "Place", "check_digest", "check_document"]
+__all__ = ["MARKS", "Place", "check_digest", "check_document", "check_size"]
 
 MARKS = (
     ("index.json", b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}'),
@@ -75,8 +76,8 @@ class Place(Protocol):
         """The names of all documents that begin with ``stem`` (``history/``), sorted."""
         ...
 
-    def document(self, name: str) -> bytes:
-        """The content of a document."""
+    def document(self, name: str, *, most: int = sys.maxsize) -> bytes:
+        """The content of a document, which is refused before it is read where it has more than ``most`` bytes."""
         ...
 
     def write(self, name: str, content: bytes) -> None:
@@ -112,3 +113,14 @@ def check_document(name: str) -> str:
     if not _DOCUMENT.fullmatch(name):
         raise StoreError(f"{name!r} cannot be the name of a document (parts of a-z, 0-9, '.', '_', '-'); rename it")
     return name
+
+
+def check_size(where: str, size: int, most: int) -> int:
+    """The size itself, if it is not too large.
+
+    Raises:
+        StoreError: it is; nothing was read.
+    """
+    if size > most:
+        raise StoreError(f"{where} has {size:,} bytes, more than the {most:,} that are read; see who wrote it there")
+    return size

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -125,9 +126,9 @@ class Objects:
         within = [self.documents(f"{folder}/") for folder in folders if folder.startswith(stem) and folder != "blobs"]
         return sorted([*(name for name in names if name.startswith(stem)), *itertools.chain.from_iterable(within)])
 
-    def document(self, name: str) -> bytes:
-        """The content of a document."""
-        return self._bucket.whole(check_document(name))
+    def document(self, name: str, *, most: int = sys.maxsize) -> bytes:
+        """The content of a document of at most so many bytes."""
+        return self._bucket.whole(check_document(name), most)
 
     def write(self, name: str, content: bytes) -> None:
         """Make or replace a document."""

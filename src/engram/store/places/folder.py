@@ -12,6 +12,7 @@ import errno
 import mmap
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from engram.errors import StoreError, UsageError
 from engram.store import disk
-from engram.store.places._contract import MARKS, check_digest, check_document
+from engram.store.places._contract import MARKS, check_digest, check_document, check_size
 
 __all__ = ["Folder", "open"]
 
@@ -144,11 +145,12 @@ class Folder:
         with _sentences("list", self.root / folder):
             return sorted(_files(self.root / folder, f"{folder}{divided}", beginning))
 
-    def document(self, name: str) -> bytes:
-        """The content of a document."""
+    def document(self, name: str, *, most: int = sys.maxsize) -> bytes:
+        """The content of a document of at most so many bytes."""
         path = self._named(name)
-        with _sentences("read", path):
-            return path.read_bytes()
+        with _sentences("read", path), path.open("rb") as file:
+            check_size(str(path), os.fstat(file.fileno()).st_size, most)
+            return file.read()
 
     def write(self, name: str, content: bytes) -> None:
         """Make or replace a document."""

@@ -1,5 +1,6 @@
 """Proof of conversion: what differs is refused, and nothing is left half-written."""
 
+import hashlib
 import os
 import resource
 import subprocess
@@ -12,9 +13,10 @@ import pytest
 
 from engram.errors import ConversionError, FormatError, UsageError
 from engram.formats import _answers
-from engram.formats._convert import probes, read, write
+from engram.formats._convert import convert, read, write
 from engram.formats._proof import certify, digest
-from engram.records import Certificate, Model
+from engram.records import Certificate, Model, Signature
+from engram.runtime import onnxruntime
 
 ABOUT = Certificate("sha256:a", "sha256:b", "onnx", (), 1.0, 1e-5, 0, 2, ("a", "b"))
 
@@ -39,7 +41,7 @@ ATTEMPT = """
 import sys
 from pathlib import Path
 from engram.errors import ConversionError
-from engram.formats._convert import read, write
+from engram.formats._convert import convert, read, write
 
 model = read(sys.argv[1])
 try:
@@ -140,14 +142,8 @@ def test_the_yardstick_is_the_network_by_hand(models: dict[str, Model]):
     w = model.weights
     hidden = np.tanh(features @ w["in.weight"].T + w["in.bias"])
     wanted = (hidden @ w["out.weight"].T + w["out.bias"]) * w["scale"] + w["offset"]
-    np.testing.assert_allclose(_answers.by_stages(model, rows)["value"], wanted[:, 0], rtol=1e-5)
-
-
-def test_the_first_node_that_differs_is_found(models: dict[str, Model]):
-    model = models["binary"]
-    changed = replace(model, weights={**model.weights, "3.bias": model.weights["3.bias"] + 1})
-    assert _answers.first_difference(model, changed, probes(model), 1e-5) == "y"
-    assert _answers.first_difference(model, model, probes(model), 1e-5) == ""
+    (answered,) = _answers.by_stages(model, [rows])
+    np.testing.assert_allclose(_answers.told(model, answered)["value"], wanted[:, 0], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -210,3 +206,32 @@ def test_a_file_that_is_two_things_at_once_is_refused(tmp_path: Path):
     path.write_bytes((0x7B).to_bytes(8, "little") + b"{" + b" " * 0x7A)
     with pytest.raises(FormatError, match="could be json or safetensors"):
         read(path)
+
+
+def test_a_certificate_says_who_was_asked_and_in_what(models: dict[str, Model], tmp_path: Path):
+    given = write(models["table"], tmp_path / "model.onnx", tolerance=1e-4)
+    assert given.runtimes == (onnxruntime.VERSION, onnxruntime.VERSION)
+    assert given.served == ("", "")
+    assert (given.source, given.target, given.provider) == ("engram", "onnx", "CPUExecutionProvider")
+    assert (given.precision, given.tolerance, given.lost) == ("float32", 1e-4, ())
+    assert given.layouts == ("features[batch, 5]", "features[batch, 5]")
+    assert 0 < given.real < given.rows
+    served = write(models["table"], tmp_path / "model.json")
+    assert served.served == ("", "json has no runtime of its own")
+    alone = write(replace(models["table"], statistics={}), tmp_path / "bare.json")
+    assert alone.real == 0
+
+
+def test_weights_without_a_graph_are_compared_and_nothing_is_asked(models: dict[str, Model], tmp_path: Path):
+    given = write(Model(b"", models["binary"].weights, Signature((), ())), tmp_path / "model.safetensors")
+    assert given.rows == 0
+    assert {d.output for d in given.differences} == set(models["binary"].weights)
+    assert "no graph to ask" in given.served[1]
+
+
+def test_a_file_is_converted_against_what_the_file_itself_answers(models: dict[str, Model], tmp_path: Path):
+    write(models["pictures"], tmp_path / "model.onnx")
+    given = convert(tmp_path / "model.onnx", tmp_path / "model.json")
+    assert given.original == f"sha256:{hashlib.sha256((tmp_path / 'model.onnx').read_bytes()).hexdigest()}"
+    assert (given.source, given.target) == ("onnx", "json")
+    assert {d.output for d in given.differences} >= {"probabilities"}

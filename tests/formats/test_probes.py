@@ -1,12 +1,17 @@
 """Rows that are asked: from what training saw, and from what it did not."""
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engram.formats._probes import probes
+from engram.errors import FormatError
+from engram.formats._probes import affordable, drawn, probes, question
+from engram.graphs.build import Builder
+from engram.graphs.weights import detach
 from engram.records import Model, Signature, TensorSpec
+from engram.runtime import onnxruntime
 
 RAW = (
     TensorSpec("age", "float64", ("batch",), kind="number"),
@@ -75,3 +80,60 @@ def test_statistics_that_say_nothing_useful_still_give_rows(rows: int, seed: int
 def test_a_bound_of_absurd_size_is_passed_over(value):
     found = asked(RAW, {"age": {"min": value, "max": value, "examples": [value]}})
     assert all(not np.isinf(column).any() for column in found.values() if column.dtype.kind == "f")
+
+
+def test_rows_that_training_saw_come_last_as_they_were():
+    seen = {
+        "age": {"min": 17.0, "max": 90.0, "examples": [25.0, None, 39.5]},
+        "member": {"examples": [1.0, 0.0, None]},
+        "since": {"examples": [1e9, 1.1e9, 1.2e9]},
+        "class": {"values": [["private", 9]], "examples": ["private", "state", ""]},
+    }
+    asked_for = question(Model(b"", {}, Signature(RAW[:4], ()), statistics=seen), rows=64)
+    rows = drawn(asked_for)
+    assert asked_for.real == 3
+    np.testing.assert_array_equal(rows["age"][-3:], [25.0, np.nan, 39.5])
+    np.testing.assert_array_equal(rows["member"][-3:], [1.0, 0.0, np.nan])
+    np.testing.assert_array_equal(rows["since"][-3:], [1e9, 1.1e9, 1.2e9])
+    assert list(rows["class"][-3:]) == ["private", "state", ""]
+
+
+def test_rows_are_real_only_where_every_column_is_remembered():
+    model = Model(b"", {}, Signature(RAW, ()), statistics=SEEN)
+    assert question(model).real == 0
+    assert question(Model(b"", {}, Signature((), ()))).real == 0
+    many = {"age": {"examples": [float(n) for n in range(1000)]}}
+    assert question(Model(b"", {}, Signature(RAW[:1], ()), statistics=many), rows=64).real == 16
+
+
+def embedding(kind: str) -> Model:
+    """A network that looks tokens up in a table of 50 words."""
+    spec, end = TensorSpec("tokens", kind, ("batch", 7)), TensorSpec("y", "float32", ("batch", 7, 3))
+    builder = Builder([spec])
+    table = builder.constant(np.ones((50, 3), np.float32), "embed.weight")
+    place = builder.node("Cast", "tokens", to=7) if kind != "int64" else "tokens"
+    builder.node("Gather", table, place, name="y")
+    graph, weights = detach(onnx.ModelProto.FromString(builder.finish([end])))
+    return Model(graph, weights, Signature((spec,), (end,)))
+
+
+@pytest.mark.parametrize("kind", ["int64", "int32", "float32"])
+def test_tokens_stay_within_the_words_that_the_graph_knows_and_reach_the_last(kind: str):
+    rows = probes(embedding(kind))["tokens"]
+    assert rows.dtype == kind
+    assert set(rows.ravel().tolist()) == set(range(50))
+    assert (rows[0] == 0).all()
+    assert (rows[1] == 49).all()
+    onnxruntime.open(embedding(kind)).predict({"tokens": rows})
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((2**40, 3), 2**40), (("batch", 2**40), 64), (("batch", 2**16, 2**16), 1)])
+def test_inputs_of_absurd_size_are_refused_before_anything_is_drawn(shape, rows: int):
+    with pytest.raises(FormatError, match="numbers at once"):
+        asked((TensorSpec("x", "float32", shape),), rows=rows)
+
+
+def test_wide_inputs_are_asked_with_fewer_rows():
+    assert affordable(Signature((TensorSpec("x", "float32", ("batch", 2**24)),), ()), 64) == 4
+    assert affordable(Signature((TensorSpec("x", "float32", ("batch", 4)),), ()), 64) == 64
+    assert affordable(Signature((TensorSpec("x", "float32", ("batch", 2**30)),), ()), 64) == 1

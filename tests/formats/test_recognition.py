@@ -109,6 +109,9 @@ def read(path, limits):
 def run(path, inputs):
     model = unmarked(path, Limits())
     return onnxruntime.run(attach(model.graph, model.weights).SerializeToString(), inputs)
+
+def runtime():
+    return "a runtime of its own 1.0"
 """,
 }
 SHELVED = [name for name in PLUGINS if name != "marked"]

@@ -1,5 +1,6 @@
 """Files in and out of the store, each with a proof that it answers the same."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +32,9 @@ def test_an_imported_file_is_kept_with_a_certificate_against_the_file_itself(exp
     certificate = engram.open(tmp_path / "store").certificate("theirs")
     assert certificate.holds
     assert certificate.rows > 0
-    assert certificate.target == "onnx"
+    assert (certificate.source, certificate.target) == ("onnx", "engram")
+    assert certificate.original == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    assert certificate.served == ("", "")
     rows = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
     answer = engram.predict("theirs", {"x": rows}, store=tmp_path / "store")
     with torch.no_grad():

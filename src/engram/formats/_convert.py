@@ -7,37 +7,24 @@ questions as the model, and brought to its name only when the answers are the sa
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 from numpy import ndarray
 
-from engram.errors import ConversionError, EngramError, MissingLibrary, UsageError
-from engram.formats import SHELF, _answers, _certificate, _files, _folders, _proof, _recognition
+from engram.errors import ConversionError, EngramError
+from engram.formats import SHELF, _certificate, _files, _folders, _proving, _recognition, _sides
 from engram.formats._probes import probes
-from engram.graphs.signature import signature as declared
-from engram.records import Certificate, Limits, Model, Signature, TrainingState
-from engram.runtime import onnxruntime
+from engram.formats._proving import Request
+from engram.formats._sides import Side
+from engram.records import Certificate, Limits, Model, TrainingState
 
-__all__ = ["Request", "lost", "probes", "prove", "read", "read_proven", "read_state", "write"]
+__all__ = ["convert", "lost", "probes", "prove", "read", "read_proven", "read_state", "write"]
 
-_ROWS = 64
-_LIBRARIES = ("engram", "numpy", "onnx", "onnxruntime", "safetensors")
 _DEFAULT = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """How a conversion is to be proven; the fields are the arguments of ``write``."""
-
-    tolerance: float = 1e-5
-    seed: int = 0
-    original: Callable[[Mapping[str, ndarray]], Mapping[str, ndarray]] | None = None
+Program = Callable[[Mapping[str, ndarray]], Mapping[str, ndarray]]
 
 
 def read(path: str | Path, limits: Limits = _DEFAULT) -> Model:
@@ -55,9 +42,7 @@ def read(path: str | Path, limits: Limits = _DEFAULT) -> Model:
     """
     path = Path(path)
     _, found = _recognition.recognized(path, limits)
-    model = found.read(path, limits)
-    assert isinstance(model, Model)
-    return model
+    return _read(found, path, limits)
 
 
 def read_state(path: str | Path, limits: Limits = _DEFAULT) -> TrainingState | None:
@@ -90,7 +75,7 @@ def read_proven(path: str | Path, *, tolerance: float = 1e-5, seed: int = 0) -> 
         ConversionError: what was read answers differently from the file.
     """
     model = read(path)
-    return model, prove(model, Path(path), Request(tolerance, seed, None))
+    return model, prove(model, Path(path), Request(tolerance, seed))
 
 
 def prove(model: Model, path: Path, request: Request) -> Certificate:
@@ -99,11 +84,40 @@ def prove(model: Model, path: Path, request: Request) -> Certificate:
     Raises:
         ConversionError: it answers differently.
     """
-    target, _ = _recognition.recognized(path, _DEFAULT)
-    about = _about(model, path, target, request)
+    name, found = _recognition.recognized(path, _DEFAULT)
+    one, other = _sides.of_file(path, name, found, model, model), _sides.of_model(model)
     if not model.graph:
-        return _proof.certify(model.weights, model.weights, about)
-    return _asked(model, model, path, about, request)
+        return _proving.prove_weights(model, model, one, other, request)
+    return _proving.prove(model, one, other, request)
+
+
+def convert(
+    source: str | Path, path: str | Path, *, to: str = "", tolerance: float = 1e-5, seed: int = 0, training: bool = True
+) -> Certificate:
+    """Turn a file into another format, with proof that the new file answers as the old one does in its own runtime.
+
+    Args:
+        source: of the file that is read.
+        path: of the one that is written; see ``write`` for the rest.
+        to: the format.
+        tolerance: largest difference allowed.
+        seed: of the probe rows.
+        training: whether the training state goes along where both formats have a place for it.
+
+    Raises:
+        FormatError, UsageError: as ``read``.
+        ConversionError: as ``write``; or what was read answers differently from the file.
+    """
+    source = Path(source)
+    name, found = _recognition.recognized(source, _DEFAULT)
+    model = _read(found, source, _DEFAULT)
+    state = read_state(source) if training else None
+    side = _sides.of_file(source, name, found, model, model)
+    try:
+        return _written(model, Path(path), to, side, Request(tolerance, seed), state)
+    except ConversionError:
+        prove(model, source, Request(tolerance, seed))  # whose fault it is: a wrong reading is to be told as one
+        raise
 
 
 def write(
@@ -113,7 +127,7 @@ def write(
     to: str = "",
     tolerance: float = 1e-5,
     seed: int = 0,
-    original: Callable[[Mapping[str, ndarray]], Mapping[str, ndarray]] | None = None,
+    original: Program | None = None,
     state: TrainingState | None = None,
 ) -> Certificate:
     """Write a model, prove that the file answers alike, and put the proof beside it as ``PATH.certificate.json``.
@@ -133,18 +147,8 @@ def write(
         UsageError: the suffix and the format do not agree, or several formats have this suffix.
         UnknownName: there is no such format.
     """
-    path = Path(path)
-    target, found = _recognition.asked_for(path, to)
-    _free(path, target, found)
-    with _files.workplace(path) as folder:
-        made = folder / path.name
-        if state is not None and hasattr(found, "write_training"):
-            found.write_training(model, state, made)
-        else:
-            found.write(model, made)
-        certificate = _prove(model, made, target, Request(tolerance, seed, original))
-        _place(made, certificate, path)
-    return certificate
+    side = _sides.of_model(model) if original is None else _sides.of_program(model, original)
+    return _written(model, Path(path), to, side, Request(tolerance, seed), state)
 
 
 def lost(model: Model, to: str, state: TrainingState | None = None) -> tuple[str, ...]:
@@ -168,6 +172,12 @@ def lost(model: Model, to: str, state: TrainingState | None = None) -> tuple[str
     return said
 
 
+def _read(found: ModuleType, path: Path, limits: Limits) -> Model:
+    model = found.read(path, limits)
+    assert isinstance(model, Model)
+    return model
+
+
 def _sentences(model: Model, to: str, carries: Collection[str]) -> Iterator[str]:
     """What follows from what a format says that it carries."""
     if model.graph and "graph" not in carries:
@@ -176,6 +186,28 @@ def _sentences(model: Model, to: str, carries: Collection[str]) -> Iterator[str]
         yield f"the preprocessing is left out, because {to} has no place for it; give it what preprocessing makes"
     if model.weights and "names" not in carries:
         yield f"the names of the weights are left out, because {to} has no place for them"
+
+
+def _written(
+    model: Model, path: Path, to: str, side: Side, request: Request, state: TrainingState | None
+) -> Certificate:
+    target, found = _recognition.asked_for(path, to)
+    _free(path, target, found)
+    with _files.workplace(path) as folder:
+        made = folder / path.name
+        if state is not None and hasattr(found, "write_training"):
+            found.write_training(model, state, made)
+        else:
+            found.write(model, made)
+        beside = () if made.is_dir() else sorted(file for file in folder.iterdir() if file != made)
+        asked = Request(request.tolerance, request.seed, lost(model, target, state), beside)
+        certificate = _prove(model, made, target, side, asked)
+        proof = _certificate.beside(made)
+        proof.write_text(_certificate.as_json(certificate), encoding="utf-8")
+        if made.is_dir():
+            _folders.place(made, path)
+        _files.place([*beside, *([made] if made.is_file() else []), proof], path.parent)
+    return certificate
 
 
 def _free(path: Path, target: str, found: ModuleType) -> None:
@@ -190,99 +222,30 @@ def _free(path: Path, target: str, found: ModuleType) -> None:
         raise ConversionError(f"{path} is a folder of something else than {target}; choose another name")
 
 
-def _place(made: Path, certificate: Certificate, path: Path) -> None:
-    """Bring a finished model to its name: what lies beside it first, the model itself, then the proof."""
-    folder = made.parent
-    beside = sorted(file for file in folder.iterdir() if file != made)
-    proof = folder / f"{path.name}.certificate.json"
-    proof.write_text(_certificate.as_json(certificate), encoding="utf-8")
-    if made.is_dir():
-        _folders.place(made, path)
-        _files.place([proof], path.parent)
-    else:
-        _files.place([*beside, made, proof], path.parent)
-
-
-def _prove(model: Model, made: Path, target: str, request: Request) -> Certificate:
-    """Ask the model and the file, and refuse the file if they answer differently."""
+def _prove(model: Model, made: Path, target: str, side: Side, request: Request) -> Certificate:
+    """Ask the original and the file, and refuse the file if they answer differently."""
     found = SHELF.take(target)
-    about = _about(model, made, target, request)
     if not _recognition.reads(found):
-        return _asked(model, model if "preprocessing" in found.CARRIES else _bare(model), made, about, request)
+        again = model if "preprocessing" in found.CARRIES else _sides.bare(model)
+        return _proving.prove(model, side, _sides.of_file(made, target, found, again, model), request)
     try:
-        again = found.read(made, Limits())
+        again = _read(found, made, _DEFAULT)
     except (EngramError, OSError) as wrong:
         raise ConversionError(f"{made.name} could not be read again once written: {wrong}") from wrong
     if "names" in found.CARRIES:
         _equal_weights(model, again, made.name)
+    other = _sides.of_file(made, target, found, again, model)
     if not model.graph or not again.graph:
-        return _proof.certify(model.weights, again.weights, about)
-    return _asked(model, again, made, about, request)
+        return _proving.prove_weights(model, again, side, other, request)
+    _equal_outputs(model, again, request.lost, made.name)
+    return _proving.prove(model, side, other, request, again)
 
 
-def _about(model: Model, file: Path, target: str, request: Request) -> Certificate:
-    """The certificate of a model and a file, before anything was asked."""
-    return Certificate(
-        original=_proof.digest(model),
-        converted=_proof.path_digest(file),
-        target=target,
-        differences=(),
-        agreement=1.0,
-        tolerance=request.tolerance,
-        seed=request.seed,
-        rows=0,
-        runtimes=(_runtime(request), onnxruntime.VERSION),
-        versions=_versions(),
-    )
-
-
-def _asked(model: Model, again: Model, made: Path, about: Certificate, request: Request) -> Certificate:
-    fixed = _answers.batch(model)
-    rows = -(-_ROWS // fixed) * fixed if fixed else _ROWS
-    inputs = probes(model, rows, request.seed)
-    if request.original is None:
-        answers = _answers.by_stages(model, inputs)
-    else:
-        answers = _answers.by_function(model, inputs, request.original)
-    converted = _ask_file(SHELF.take(about.target), again, made, _taken(model, again, inputs))
-    if request.original is not None:
-        converted = _shared(answers, converted)
-    certificate = _proof.certify(answers, converted, replace(about, rows=rows))
-    if not certificate.holds:
-        node = _answers.first_difference(model, again, inputs, request.tolerance) if request.original is None else ""
-        raise _proof.refusal(certificate, made.name, node)
-    return certificate
-
-
-def _bare(model: Model) -> Model:
-    """The network alone, which takes what preprocessing makes."""
-    return replace(model, preprocessing=b"", signature=Signature(declared(model.graph).inputs, model.signature.outputs))
-
-
-def _taken(model: Model, again: Model, inputs: Mapping[str, ndarray]) -> Mapping[str, ndarray]:
-    """The inputs as the file takes them: raw, or as preprocessing makes them where the file has none."""
-    if not model.preprocessing or again.preprocessing:
-        return inputs
-    return onnxruntime.preprocess(model.preprocessing, inputs)
-
-
-def _shared(answers: Mapping[str, ndarray], converted: Mapping[str, ndarray]) -> Mapping[str, ndarray]:
-    found = {name: array for name, array in converted.items() if name in answers}
-    if not found:
-        wanted = ", ".join(converted)
-        raise UsageError(f"original answered with {', '.join(answers)}, but one of {wanted} is needed to compare")
-    return found
-
-
-def _ask_file(found: ModuleType, again: Model, made: Path, inputs: Mapping[str, ndarray]) -> Mapping[str, ndarray]:
-    """A format with a runtime of its own answers from the file itself; any other is read back and served."""
-    try:
-        if hasattr(found, "run"):
-            return _answers.in_pieces(lambda piece: found.run(made, piece), again, inputs)
-    except MissingLibrary:
-        if not _recognition.reads(found):
-            raise
-    return _answers.by_session(again, inputs)
+def _equal_outputs(model: Model, again: Model, lost: Collection[str], name: str) -> None:
+    """Refuse a file that silently has fewer outputs than the model; those that it has are compared anyway."""
+    gone = len(model.signature.outputs) - len(again.signature.outputs)
+    if gone > 0 and not lost:
+        raise ConversionError(f"{name} lost {gone} of {len(model.signature.outputs)} outputs; nothing was written")
 
 
 def _equal_weights(model: Model, again: Model, name: str) -> None:
@@ -295,17 +258,3 @@ def _equal_weights(model: Model, again: Model, name: str) -> None:
         equal = same and (array.tobytes() == other.tobytes() or np.array_equal(array, other, equal_nan=True))
         if not equal:
             raise ConversionError(f"{name} holds another weight {key!r} than the model; nothing was written")
-
-
-def _runtime(request: Request) -> str:
-    return onnxruntime.VERSION if request.original is None else "the program the model comes from"
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in (*_LIBRARIES, *(["torch"] if "torch" in sys.modules else [])):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

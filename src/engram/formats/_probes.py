@@ -2,52 +2,133 @@
 
 They are drawn from what training saw and not at random alone, because a fault in an encoder shows only on a value that
 the encoder knows; and they hold what training never saw, because gaps and unknown categories are where two programs
-part.
+part. The last rows are rows of the training data as they were, where the model remembers some.
+
+All that decides the rows is in a ``Question``, so that they can be asked again where the model is not at hand.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
-from engram.records import Model, TensorSpec
+from engram.errors import FormatError
+from engram.formats._vocabulary import vocabulary
+from engram.records import Model, Signature, TensorSpec
 
-__all__ = ["probes"]
+__all__ = ["Question", "affordable", "drawn", "probes", "question"]
 
 _UNSEEN = ("never seen before", "naïve 東京 🙂", " ")
 _FREE_AXIS = 8
 _SIDE = 32
 _CENTURY = (0.0, 2_000_000_000.0)
 _LARGEST = 1e100
+_USUAL_VALUES = 2**26
+_MOST_VALUES = 2**28
+_REMEMBERED = ("min", "max", "mean", "std", "examples", "values", "height", "width")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """All that decides the probe rows.
+
+    Attributes:
+        signature: of the model.
+        rows: at least 1.
+        seed: the same seed gives the same rows, whatever the order of the inputs.
+        statistics: what training saw of each raw input.
+        vocabulary: input of tokens → how many there are; none is asked beyond.
+    """
+
+    signature: Signature
+    rows: int = 64
+    seed: int = 0
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    vocabulary: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def real(self) -> int:
+        """How many of the rows training saw: at most a quarter, and none where a column is not remembered."""
+        kept = [self._examples(spec) for spec in self.signature.inputs]
+        return min((len(column) for column in kept), default=0) if all(kept) else 0
+
+    def _examples(self, spec: TensorSpec) -> list[Any]:
+        found = _seen(self.statistics, spec.name).get("examples")
+        plain = len(spec.shape) == 1 and spec.kind != "tensor"
+        return list(found)[: self.rows // 4] if plain and isinstance(found, Sequence) else []
+
+
+def question(model: Model, rows: int = 64, seed: int = 0) -> Question:
+    """What a model is to be asked.
+
+    Args:
+        model: its signature, statistics and graph are looked at, nothing of it is run.
+        rows: at least 1.
+        seed: any.
+    """
+    names = [spec.name for spec in model.signature.inputs]
+    seen = {name: dict(_seen(model.statistics, name)) for name in names if _seen(model.statistics, name)}
+    used = {name: {key: found[key] for key in _REMEMBERED if key in found} for name, found in seen.items()}
+    sizes = vocabulary(model.graph) if model.graph and not model.preprocessing else {}
+    return Question(model.signature, rows, seed, used, {name: sizes[name] for name in names if name in sizes})
+
+
+def affordable(signature: Signature, rows: int) -> int:
+    """As many of the rows as make up some hundred megabytes, at least one."""
+    width = sum(math.prod(_shape(spec, 1, {})) for spec in signature.inputs)
+    return min(rows, max(_USUAL_VALUES // max(width, 1), 1))
 
 
 def probes(model: Model, rows: int = 64, seed: int = 0) -> dict[str, ndarray]:
-    """Raw inputs for a model, one array an input, rows first.
+    """Raw inputs for a model, one array an input, rows first; see ``drawn``."""
+    return drawn(question(model, rows, seed))
+
+
+def drawn(asked: Question) -> dict[str, ndarray]:
+    """Raw inputs, one array an input, rows first.
 
     Rows of zeros, of extremes and, where there is preprocessing, of gaps and unknown words come first; the rest is
-    drawn from the examples, ranges and values in ``model.statistics``, or normally distributed where nothing is known.
+    drawn from the examples, ranges and values that training saw, or normally distributed where nothing is known; rows
+    that training saw come last.
 
-    Args:
-        model: its signature and statistics are looked at, nothing else.
-        rows: at least 1.
-        seed: the same seed gives the same rows, whatever the order of the inputs.
+    Raises:
+        FormatError: the inputs are so large that asking would take gigabytes.
     """
     axes: dict[str, int] = {}
-    together = model.signature.inputs[0].shape[:1] if model.signature.inputs else ()
-    return {
-        spec.name: _column(
-            spec,
-            _seen(model.statistics, spec.name),
-            _generator(seed, spec.name),
-            _rows(spec, together, rows),
-            axes,
+    inputs = asked.signature.inputs
+    together = inputs[0].shape[:1] if inputs else ()
+    total = sum(math.prod(_shape(spec, _rows(spec, together, asked.rows), {})) for spec in inputs)
+    if total > _MOST_VALUES:
+        raise FormatError(f"the model takes {total:,} numbers at once, but at most {_MOST_VALUES:,} are asked")
+    made = {}
+    for spec in inputs:
+        generator, rows = _generator(asked.seed, spec.name), _rows(spec, together, asked.rows)
+        size = asked.vocabulary.get(spec.name, 0)
+        seen = _seen(asked.statistics, spec.name)
+        made[spec.name] = (
+            _tokens(spec, generator, rows, axes, size) if size else _column(spec, seen, generator, rows, axes)
         )
-        for spec in model.signature.inputs
-    }
+    return _with_real(asked, made)
+
+
+def _with_real(asked: Question, made: dict[str, ndarray]) -> dict[str, ndarray]:
+    """The last rows replaced by rows that training saw; those before them stay as they were drawn."""
+    count = asked.real
+    for spec in asked.signature.inputs if count else ():
+        column = made[spec.name]
+        values = list(_seen(asked.statistics, spec.name)["examples"])[:count]
+        if column.dtype == object:
+            column[-count:] = [str(value) for value in values]
+        else:
+            gap = np.nan if column.dtype.kind == "f" else 0
+            column[-count:] = [value if _usable(value) else gap for value in values]
+    return made
 
 
 def _rows(spec: TensorSpec, together: tuple[int | str, ...], rows: int) -> int:
@@ -134,10 +215,21 @@ def _side(axis: int | str, seen: Mapping[str, Any], key: str) -> int:
     return _SIDE
 
 
-def _tensor(spec: TensorSpec, generator: np.random.Generator, rows: int, axes: dict[str, int]) -> ndarray:
+def _shape(spec: TensorSpec, rows: int, axes: dict[str, int]) -> tuple[int, ...]:
     free = _SIDE if len(spec.shape) == 4 else _FREE_AXIS
     lengths = (axis if isinstance(axis, int) else axes.setdefault(axis, free) for axis in spec.shape[1:])
-    shape = (rows, *lengths) if spec.shape else ()
+    return (rows, *lengths) if spec.shape else ()
+
+
+def _tokens(spec: TensorSpec, generator: np.random.Generator, rows: int, axes: dict[str, int], size: int) -> ndarray:
+    """Numbers of words, of which the first and the last are edges; some networks take them as floats."""
+    shape = _shape(spec, rows, axes)
+    drawn = generator.integers(0, max(size, 1), shape)
+    return (_with_edges(drawn, [0, max(size - 1, 0)]) if shape else drawn).astype(spec.dtype)
+
+
+def _tensor(spec: TensorSpec, generator: np.random.Generator, rows: int, axes: dict[str, int]) -> ndarray:
+    shape = _shape(spec, rows, axes)
     if spec.dtype == "bool":
         return generator.random(shape) < 0.5
     if "int" in spec.dtype:

@@ -53,20 +53,19 @@ def certify(original: Mapping[str, ndarray], converted: Mapping[str, ndarray], a
     return replace(about, differences=tuple(differences), agreement=agreement, holds=settled)
 
 
-def refusal(certificate: Certificate, name: str, node: str) -> ConversionError:
+def refusal(certificate: Certificate, name: str, where: str = "") -> ConversionError:
     """The error that refuses a conversion.
 
     Args:
         certificate: does not hold.
         name: of the file that would have been written.
-        node: the first one that differs; empty if unknown.
+        where: the two part, in words; empty if unknown.
     """
     worst = max(certificate.differences, key=lambda difference: difference.absolute, default=None)
-    where = f", first at node {node!r}" if node else ""
     apart = f"output {worst.output!r} differs by {worst.absolute:.3g}" if worst else "labels differ"
     return ConversionError(
-        f"{name} answers differently: {apart} (allowed {certificate.tolerance:g}){where}, labels agree on "
-        f"{certificate.agreement:.1%} of {certificate.rows} rows; nothing was written"
+        f"{name} answers differently: {apart} (allowed {certificate.tolerance:g}){f', {where}' if where else ''}, "
+        f"labels agree on {certificate.agreement:.1%} of {certificate.rows} rows; nothing was written"
     )
 
 

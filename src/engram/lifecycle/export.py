@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engram.errors import UsageError
+from engram.formats._convert import convert as convert_file
 from engram.formats._convert import read_proven, read_state, write
 from engram.formats._recognition import usual_suffix
 from engram.records import Certificate, Version
@@ -55,11 +56,11 @@ def keep_file(path: str | Path, name: str, *, store: Store) -> Version:
     return store.keep(name, model, state=read_state(path), certificate=certificate, facts=facts)
 
 
-def convert(path: str | Path, out: str | Path, *, to: str = "", tolerance: float) -> Certificate:
-    """Turn a model file into another format; both the reading and the writing are proven.
+def convert(path: str | Path, out: str | Path, *, to: str = "", tolerance: float, training: bool = True) -> Certificate:
+    """Turn a model file into another format, with proof that the new one answers as the old one does.
 
     Raises:
         FormatError: the file is damaged, hostile or of no known format.
         ConversionError: what was read or what would be written answers differently; nothing is written.
     """
-    return write(read_proven(path, tolerance=tolerance)[0], out, to=to, tolerance=tolerance)
+    return convert_file(path, out, to=to, tolerance=tolerance, training=training)

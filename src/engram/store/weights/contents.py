@@ -8,7 +8,7 @@ tools can open.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from engram.errors import StoreError, UnknownName
 from engram.plugins import nearest
-from engram.records import Certificate, Difference, Model, Report, Score, Signature, TrainingState
+from engram.records import Certificate, Model, Report, Score, Signature, TrainingState
 from engram.store import documents
 from engram.store.files import Files
 from engram.store.objects import Content
@@ -175,12 +175,10 @@ def report(files: Files) -> Report:
 def certificate(files: Files) -> Certificate:
     """The certificate that ``pack_certificate`` took apart."""
     found: dict[str, Any] = files.document("certificate.json")
-    found["differences"] = tuple(Difference(**difference) for difference in found["differences"])
-    found["runtimes"] = tuple(found["runtimes"])
-    return _made(Certificate, found, f"the certificate of {files.name}")
+    return _made(lambda **values: Certificate.from_json(values), found, f"the certificate of {files.name}")
 
 
-def _made(kind: type[T], found: Mapping[str, Any], where: str) -> T:
+def _made(kind: Callable[..., T], found: Mapping[str, Any], where: str) -> T:
     try:
         return kind(**found)
     except TypeError as wrong:

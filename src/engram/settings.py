@@ -16,7 +16,9 @@ __all__ = ["VARIABLES", "Settings", "read"]
 
 VARIABLES: Mapping[str, str] = {
     "ENGRAM_STORE": "the store that commands use when --store is not given (default ./engrams)",
-    "ENGRAM_CATALOG": "URL of a database for the catalog of a store that has none yet (postgresql://…)",
+    "ENGRAM_CATALOG": (
+        "URL of a database (postgresql://…) for the catalog of a store that has none yet; a store that has one keeps it"
+    ),
     "ENGRAM_CACHE": "the folder for what is remembered of remote stores (default ~/.cache/engram)",
     "ENGRAM_DATA": "a folder where data files are looked for when they are not beside the pipeline file",
     "ENGRAM_DEBUG": "1 shows the traceback of an error instead of its sentence alone",
@@ -33,7 +35,7 @@ class Settings:
 
     Attributes:
         store: where versions are kept.
-        catalog: URL of a database for the catalog; empty for what the store has.
+        catalog: URL of a database for the catalog of a store that has none yet; empty for the usual kind.
         cache: for what is remembered of remote stores; None for the usual place.
         data: second place to look for data files; None if not set.
         debug: whether errors show their traceback.

@@ -202,6 +202,15 @@ def test_doctor_finds_what_is_there_and_makes_nothing(engram, here):
     assert "✓  numpy" in engram("doctor").out
 
 
+def test_doctor_tells_where_the_catalog_is_and_that_the_variable_is_for_other_stores(engram, kept, monkeypatch):
+    monkeypatch.setenv("ENGRAM_CATALOG", "postgresql://ada:secret@nowhere.invalid/nets")
+    facts = {fact["what"]: fact for fact in read(engram("doctor", "--store", kept / "engrams", "--json"))}
+    assert facts["catalog"]["found"] == str(kept / "engrams" / "catalog.db")
+    assert facts["catalog"]["advice"] == (
+        "ENGRAM_CATALOG (postgresql://ada@nowhere.invalid/nets) is only for stores that have none yet"
+    )
+
+
 def test_doctor_leaves_with_one_where_something_is_wrong(engram, here, monkeypatch):
     monkeypatch.setenv("ENGRAM_DATA", str(here / "nowhere"))
     assert "nowhere is no folder, name a folder that is there" in engram("doctor").sentence

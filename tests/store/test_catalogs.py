@@ -1,5 +1,6 @@
 """What every kind of catalog must do: one suite of promises over all that can be had here."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,12 @@ from secrets import token_hex
 import numpy as np
 import pytest
 from sqlalchemy import insert, select
+from sqlalchemy.engine import make_url
 
 from engram.errors import StoreError, UsageError
 from engram.records import Model
 from engram.store import catalogs, places, tables
+from engram.store.catalogs import _urls
 from engram.store.catalogs._contract import Site
 from engram.store.moves import log
 from engram.store.store import Store
@@ -143,14 +146,71 @@ def test_a_store_remembers_its_database(opener, small, tmp_path):
     assert again.version("income").number == 1
     assert not (tmp_path / "engrams" / "catalog.db").exists()
     assert "secret" not in (tmp_path / "engrams" / "catalog.json").read_text()
-    with pytest.raises(UsageError, match=r"has its catalog in postgresql://.*not in postgresql://eve@elsewhere/db"):
-        open_store(tmp_path / "engrams", who="eve", catalog="postgresql://eve:secret@elsewhere/db").names()
 
 
-def test_a_store_with_a_file_does_not_begin_a_database_beside_it(store, network):
-    store.keep("income", network())
-    with pytest.raises(UsageError, match="has a catalog of its own already"):
-        open_store(store.folder, who="ada", catalog="postgresql://nobody@localhost:1/db")
+def test_whoever_connects_to_the_database_of_a_store_says_how(opener, small, tmp_path):
+    opener("postgresql").keep("income", small(0))
+    noted = json.loads((tmp_path / "engrams" / "catalog.json").read_text())["url"]
+    mine = make_url(noted).set(drivername="postgresql+psycopg").update_query_dict({"application_name": "eve"})
+    again = open_store(tmp_path / "engrams", who="eve", catalog=mine.render_as_string(hide_password=False))
+    assert again.version("income").number == 1
+    assert again._catalog._url.query["application_name"] == "eve"
+
+
+def test_the_catalog_that_a_store_has_goes_before_the_one_that_is_wanted(opener, small, tmp_path):
+    elsewhere = "postgresql://eve:secret@elsewhere.invalid/db"
+    opener("postgresql").keep("income", small(0))
+    assert open_store(tmp_path / "engrams", who="eve", catalog=elsewhere).names() == ["income"]
+    other = open_store(tmp_path / "other", who="ada")
+    other.keep("rent", small(0))
+    assert open_store(tmp_path / "other", who="eve", catalog=elsewhere).names() == ["rent"]
+    assert not (tmp_path / "other" / "catalog.json").exists()
+
+
+def test_a_database_that_has_moved_is_told_where_that_is_written(opener, small, tmp_path):
+    opener("postgresql").keep("income", small(0))
+    note = tmp_path / "engrams" / "catalog.json"
+    said = json.loads(note.read_text())
+    note.write_text(json.dumps({**said, "url": "postgresql://ada@127.0.0.1:1/gone"}))
+    again = open_store(tmp_path / "engrams", who="eve", catalog="postgresql://eve@127.0.0.1:2/new")
+    again._catalog._patience = 0.0
+    sentence = (
+        r"gone refuses: .*catalog\.json of .*engrams says that it is there; write its new URL there if it has moved"
+    )
+    with pytest.raises(StoreError, match=sentence):
+        again.names()
+    note.write_text(json.dumps(said))
+    assert open_store(tmp_path / "engrams", who="eve").names() == ["income"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("postgresql://ada@db/nets", "postgresql://eve:secret@db:5432/nets?sslmode=require", True),
+        ("postgres://db/nets", "postgresql+psycopg://DB/nets", True),
+        ("postgresql:///nets?host=/run/a", "postgresql:///nets?host=/run/b", False),
+        ("postgresql://db/nets", "postgresql://db/others", False),
+        ("postgresql://db/nets", "postgresql://db:5433/nets", False),
+        ("postgresql://db/nets", "", False),
+        ("postgresql://db/nets", "rubbish", False),
+    ],
+)
+def test_urls_of_the_same_database_are_known_to_be_that(one, other, same):
+    assert _urls.same(one, other) == _urls.same(other, one) == same
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:se%40cret@db/nets",
+        "postgresql://ada@db/nets?password=secret&sslmode=require",
+        "postgresql://:secret@db/nets?sslpassword=secret",
+        "postgresql://ada:secret@db:port/nets",
+    ],
+)
+def test_no_secret_of_a_url_is_written_down(url):
+    assert "cret" not in _urls.bare(url)
+    assert "db" in _urls.bare(url)
 
 
 def test_two_stores_share_a_database(postgres, tmp_path, small):
@@ -167,6 +227,13 @@ def test_a_database_that_is_not_there_is_an_error_in_one_sentence(tmp_path, smal
     store._catalog._patience = 0.0
     with pytest.raises(StoreError, match=r"the catalog postgresql://nobody@127.0.0.1:1/none refuses: .*try again"):
         store.keep("income", small(0))
+
+
+def test_what_is_no_url_of_a_database_is_refused_without_its_password(tmp_path):
+    url = "postgresql://ada:secret@db:port/nets"
+    with pytest.raises(UsageError, match=r"is not the URL of a database; write postgresql://USER@HOST") as refused:
+        open_store(tmp_path / "engrams", who="ada", catalog=url)
+    assert "secret" not in str(refused.value)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from engram.errors import EngramError
 from engram.lifecycle.places import open_store
 from engram.settings import Settings
+from engram.store.catalogs._urls import bare, same
 
 __all__ = ["Fact", "examine"]
 
@@ -54,7 +55,7 @@ def examine(place: str, settings: Settings) -> tuple[Fact, ...]:
         *_libraries(),
         Fact("processors", f"{_processors()} that this process may use"),
         _gpu(),
-        _store(place, settings),
+        *_store(place, settings),
         *_folders(place or settings.store, settings),
     )
 
@@ -89,22 +90,30 @@ def _gpu() -> Fact:
     return Fact("GPU", "none that torch sees", "absent", "networks are trained on the processors")
 
 
-def _store(place: str, settings: Settings) -> Fact:
+def _store(place: str, settings: Settings) -> Iterator[Fact]:
     store = open_store(place, settings)
-    if not store.folder.exists():
-        return Fact("store", f"{store.folder.resolve()} is not there yet", "good", "engram run makes it")
+    here = store.url if "://" in store.url else str(store.folder.resolve())
     try:
-        networks, kept, begun = len(store.names()), len(store.versions()), len(store.runs())
+        if not store.exists():
+            yield Fact("store", f"{here} is not there yet", "good", "engram run makes it")
+            return
+        networks, kept, begun = len(store.names()), store.counted(), len(store.runs())
     except EngramError as refused:
-        return Fact("store", str(store.folder), "bad", str(refused))
-    return Fact("store", f"{store.folder.resolve()}: {networks} networks, {kept} versions, {begun} runs")
+        yield Fact("store", here, "bad", str(refused))
+        return
+    yield Fact("store", f"{here}: {networks} networks, {kept} versions, {begun} runs")
+    catalog = "a journal in the store itself" if store.catalog == store.url else store.catalog
+    passed = settings.catalog and not same(settings.catalog, store.catalog)
+    advice = f"ENGRAM_CATALOG ({bare(settings.catalog)}) is only for stores that have none yet" if passed else ""
+    yield Fact("catalog", catalog, "good", advice)
 
 
 def _folders(store: str, settings: Settings) -> Iterator[Fact]:
     yield _folder("this folder", Path.cwd())
     yield _folder("temporary files", Path(tempfile.gettempdir()))
-    nearest = next(folder for folder in (Path(store).resolve(), *Path(store).resolve().parents) if folder.exists())
-    yield _folder("folder of the store", nearest)
+    if "://" not in store:
+        nearest = next(folder for folder in (Path(store).resolve(), *Path(store).resolve().parents) if folder.exists())
+        yield _folder("folder of the store", nearest)
     if settings.data is None:
         yield Fact("ENGRAM_DATA", "not set", "good", "data are looked for beside the pipeline file")
     elif settings.data.is_dir():

@@ -52,7 +52,7 @@ def open(  # noqa: A001 - what one does with a store, and all it can be given
         who: is written into the history of aliases.
         clock: tells the time, with its zone.
         answer: the runtime handed to every model that is loaded.
-        catalog: URL of a database for the catalog (``postgresql://…``); empty takes what the store has.
+        catalog: URL of a database for the catalog of a store that has none yet (``postgresql://…``).
         cache: folder for what is remembered of remote places; ``~/.cache/engram`` if None.
         trust: files of public keys, by one of which a version must be signed; empty leaves it to the store.
     """

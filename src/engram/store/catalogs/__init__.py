@@ -2,18 +2,19 @@
 
 ``open(place, url)`` gives the ``Catalog`` of ``_contract.py`` for a place. A folder has a SQLite file beside its blobs;
 an object store, which cannot have one, keeps a journal of itself; a team gives the URL of a PostgreSQL database. Which
-one a store has is written down in it, so that nobody ever begins a second one beside the first.
+one a store has is written down in it, so that nobody ever begins a second one beside the first, and what a store says
+goes before what is wanted: who works with several stores has one environment for all of them.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from secrets import token_hex
 
-from engram.errors import StoreError, UsageError
+from engram.errors import StoreError
 from engram.plugins import Shelf
+from engram.store.catalogs import _urls as urls
 from engram.store.catalogs._contract import Catalog, Site
 from engram.store.places import kind
 from engram.store.places._contract import Place
@@ -22,35 +23,26 @@ __all__ = ["SHELF", "find"]
 
 SHELF = Shelf("engram.store.catalogs", "catalog", ("open",))
 _NOTE = "catalog.json"
-_PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)")
 
 
 def find(place: Place, folder: Path, wanted: str = "") -> Catalog:
-    """The catalog of a place.
+    """The catalog of a place: the one that it has, or else the one that is wanted, or else the usual one.
 
     Args:
         place: where the blobs are.
         folder: on this machine: that of the store, or one for what is held in memory of a remote place.
-        wanted: the URL of a database, for a store that has no catalog yet or has this one; empty takes what it has.
-
-    Raises:
-        UsageError: the store has another catalog already.
+        wanted: the URL of a database, for a place that has no catalog yet. Where it is the database that the place
+            has, it also says who connects and how; any other is passed over, because it is meant for other stores.
     """
     noted = _noted(place)
-    if wanted and noted and _bare(wanted) != noted["url"]:
-        raise UsageError(
-            f"the store at {place.url} has its catalog in {noted['url']}, not in {_bare(wanted)}; leave ENGRAM_CATALOG "
-            "empty, or say the same"
-        )
-    if wanted and not noted and _own(place, folder):
-        raise UsageError(
-            f"the store at {place.url} has a catalog of its own already; pull it into a new store that begins with "
-            f"{_bare(wanted)}"
-        )
-    if noted is None and not wanted:
+    if noted is None and (not wanted or _own(place, folder)):
         name = "sqlite" if kind(place.url) == "folder" else "journal"
         return _taken(name, Site(place, folder))
-    site = Site(place, folder, wanted or (noted or {})["url"], lambda make: _schema(place, _bare(wanted), make=make))
+    note, url = "", wanted
+    if noted is not None and not urls.same(noted["url"], wanted):
+        url = noted["url"]
+        note = f"{_NOTE} of {place.url} says that it is there; write its new URL there if it has moved"
+    site = Site(place, folder, url, lambda make: _schema(place, urls.bare(url), make=make), note)
     return _taken(_kind(site.url), site)
 
 
@@ -61,7 +53,7 @@ def _schema(place: Place, url: str, *, make: bool) -> str:
         place.prepare()
         _first(place, json.dumps({"schema": f"engram_{token_hex(4)}", "url": url}, sort_keys=True).encode())
         noted = _noted(place)  # of whoever was first
-    if noted is not None and url and noted["url"] != url:
+    if noted is not None and not urls.same(noted["url"], url):
         raise StoreError(f"somebody else has just given {place.url} a catalog in {noted['url']}; use that one")
     return noted["schema"] if noted else ""
 
@@ -88,11 +80,6 @@ def _kind(url: str) -> str:
     """The plug-in for a URL; a scheme may name its driver (``postgresql+psycopg://``)."""
     name = url.partition("://")[0].partition("+")[0]
     return {"postgres": "postgresql"}.get(name, name)
-
-
-def _bare(url: str) -> str:
-    """The URL without its password, as it may be written down."""
-    return _PASSWORD.sub("", url, count=1).replace(":@", "@")
 
 
 def _noted(place: Place) -> dict[str, str] | None:

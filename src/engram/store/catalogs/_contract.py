@@ -27,12 +27,14 @@ class Site:
         url: of a database; empty where the catalog lies with the blobs.
         schema: within the database, so that several stores share one; called with whether to choose one, and to write
             it down in the place, where there is none yet; empty if there is none.
+        note: why it is this database, for errors; empty where whoever opens the store has said so.
     """
 
     place: Place
     folder: Path
     url: str = ""
     schema: Callable[[bool], str] = lambda _make: ""
+    note: str = ""
 
 
 class Catalog(Protocol):

@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from engram.errors import StoreError, UsageError
 from engram.store.catalogs import _tables
+from engram.store.catalogs import _urls as urls
 from engram.store.catalogs._contract import Site
 from engram.store.tables import HEAD, METADATA, revisions
 
@@ -68,13 +69,14 @@ class Postgresql:
         """
         try:
             self._url = make_url(site.url).set(drivername="postgresql+psycopg")
-        except ArgumentError as wrong:
+        except (ArgumentError, ValueError) as wrong:  # the latter for a port that is no number
             raise UsageError(
-                f"{site.url!r} is not the URL of a database; write postgresql://USER@HOST/DATABASE"
+                f"{urls.bare(site.url)!r} is not the URL of a database; write postgresql://USER@HOST/DATABASE"
             ) from wrong
-        self.url = self._url.set(drivername="postgresql", password=None).render_as_string()
+        self.url = urls.bare(self._url.set(drivername="postgresql").render_as_string(hide_password=False))
         self._schema = ""
         self._choose = site.schema
+        self._note = f" ({site.note})" if site.note else ""
         self._patience = patience
         self._engine: Engine | None = None
         self._owner = 0
@@ -221,10 +223,10 @@ class Postgresql:
     def _sentence(self, refused: DBAPIError) -> str:
         reason = (str(refused.orig).strip().splitlines() or ["no reason given"])[0]
         if "UndefinedTable" in type(refused.orig).__name__ or "InvalidSchema" in type(refused.orig).__name__:
-            return f"there is no catalog at {self.url} for this store; bring back a copy of the database"
+            return f"there is no catalog at {self.url} for this store; bring back a copy of the database{self._note}"
         return (
             f"the catalog {self.url} refuses: {reason}; nothing was changed, see that the server runs and lets you in, "
-            "and try again"
+            f"and try again{self._note}"
         )
 
 

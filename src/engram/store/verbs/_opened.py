@@ -54,12 +54,14 @@ class Opened:
     Attributes:
         url: where it is, as the user named it.
         folder: on this machine: the store's own, or one for what is remembered of a remote place.
+        catalog: where it is written down what is kept: a file, the URL of a database, or ``url`` itself.
         who: moves aliases.
     """
 
     def __init__(self, parts: Parts) -> None:
         self.url = parts.place.url
         self.folder = parts.folder
+        self.catalog = parts.catalog.url
         self.who = parts.who
         self._place = parts.place
         self._plain = parts.plain
@@ -67,6 +69,14 @@ class Opened:
         self._clock = parts.clock
         self._answer = parts.answer
         self._trust = Trust(parts.plain, parts.trust)
+
+    def exists(self) -> bool:
+        """Whether anything was ever kept here; looking makes nothing.
+
+        Raises:
+            StoreError: the place refuses.
+        """
+        return self._place.exists()
 
     def _now(self) -> datetime:
         return self._clock().astimezone(UTC)

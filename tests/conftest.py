@@ -1,7 +1,8 @@
 """What tests of several packages need."""
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,17 @@ def real_data() -> Callable[[str], Path]:
         pytest.skip(f"{name} is in none of {', '.join(map(str, places))}; set ENGRAM_DATA to the folder that has it")
 
     return find
+
+
+@pytest.fixture
+def zone() -> Iterator[Callable[[str], None]]:
+    """Work in a time zone from now on, as a user there would."""
+    patch = pytest.MonkeyPatch()
+
+    def enter(name: str) -> None:
+        patch.setenv("TZ", name)
+        time.tzset()
+
+    yield enter
+    patch.undo()
+    time.tzset()

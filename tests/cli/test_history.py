@@ -3,12 +3,15 @@
 import json
 import re
 import shutil
+from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 import pytest
 
 import engram as facade
+from engram.cli.terminal import when
 from engram.records import Report, Score
+from engram.store.references import parse
 
 NET = """\
 [data]
@@ -54,6 +57,32 @@ def test_a_rollback_says_what_was_and_what_is(engram, three):
     assert "no rollback of iris@prod is left to undo" in engram("rollback", "iris@prod", "--undo").sentence
     assert engram("rollback", "iris@prod", "--to", "iris:2").out.startswith("✓ iris@prod is iris:2 again")
     assert "it [bold] fails" in engram("history", "iris@prod").out
+
+
+@pytest.mark.parametrize("where", ["Pacific/Kiritimati", "Pacific/Marquesas", "Asia/Kathmandu", "UTC"])
+def test_what_history_shows_can_be_typed_back(engram, three, zone, where):
+    zone(where)
+    for number in (1, 3, 2):  # several within a second
+        engram("alias", "iris@prod", f"iris:{number}")
+    moves = three.history("iris", "prod")
+    out = engram("history", "iris@prod").out
+    shown = re.findall(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S*)", out, re.MULTILINE)
+    assert len(shown) == len(moves) == 5
+    for said, move in zip(shown, moves, strict=True):
+        assert read(engram("show", f"iris@prod@{said}", "--json"))["digest"] == move.target
+        assert read(engram("show", f"iris@prod@{said.replace(' ', 'T')}", "--json"))["digest"] == move.target
+    first = re.search(r"engram show (iris@prod@\S+)$", out, re.MULTILINE)[1]
+    assert read(engram("show", first, "--json"))["digest"] == moves[-1].target
+    day = shown[0].partition(" ")[0]
+    assert read(engram("show", f"iris@prod@{day}", "--json"))["digest"] == moves[0].target
+
+
+def test_an_hour_that_a_clock_shows_twice_is_shown_with_its_offset(zone):
+    zone("Europe/Berlin")
+    moments = [datetime(2026, 10, 25, hour, 30, tzinfo=UTC) for hour in range(3)]
+    shown = [when(moment, "seconds") for moment in moments]
+    assert shown == ["2026-10-25 02:30:00+02:00", "2026-10-25 02:30:00+01:00", "2026-10-25 03:30:00"]
+    assert [parse(f"a@b@{said}").moment.replace(microsecond=0) for said in shown] == moments
 
 
 def test_history_tells_moves_and_gates_in_their_order(engram, three):

@@ -22,18 +22,27 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
         ),
         (
             "income@prod@2026-05-03T12:30",
-            Reference(name="income", alias="prod", moment=datetime(2026, 5, 3, 12, 30, tzinfo=UTC)),
+            Reference(name="income", alias="prod", moment=datetime(2026, 5, 3, 12, 30, 59, 999_999, UTC)),
         ),
         (
             "income@prod@2026-05-03T12:30:00+02:00",
-            Reference(name="income", alias="prod", moment=datetime(2026, 5, 3, 10, 30, tzinfo=UTC)),
+            Reference(name="income", alias="prod", moment=datetime(2026, 5, 3, 10, 30, 0, 999_999, UTC)),
+        ),
+        (
+            "income@prod@2026-05-03 12",
+            Reference(name="income", alias="prod", moment=datetime(2026, 5, 3, 12, 59, 59, 999_999, UTC)),
+        ),
+        (
+            "income@prod@2026-05-03T12:30:07.000250Z",
+            Reference(name="income", alias="prod", moment=datetime(2026, 5, 3, 12, 30, 7, 250, UTC)),
         ),
         (DIGEST[:15], Reference(digest=DIGEST[:15])),
         (DIGEST, Reference(digest=DIGEST)),
         ("a.b-c_d", Reference(name="a.b-c_d")),
     ],
 )
-def test_every_form_of_a_reference_is_understood(text, wanted):
+def test_every_form_of_a_reference_is_understood(text, wanted, zone):
+    zone("UTC")
     assert parse(text) == wanted
 
 
@@ -51,6 +60,12 @@ def test_every_form_of_a_reference_is_understood(text, wanted):
         ("income:7@prod", "name 'income:7' cannot be used"),
         ("income@prod@yesterday", "'yesterday', which is not a date or time such as 2026-05-03"),
         ("income@prod@2026-02-30", "not a date or time"),
+        ("income@prod@20260503", "not a date or time"),
+        ("income@prod@2026-05-03T24:00", "not a date or time"),
+        ("income@prod@2026-05-03T12:30+25:00", "not a date or time"),
+        ("income@prod@9999-12-31T23:59-12:00", "not a date or time"),
+        ("income@prod@2026-05-0٣", "not a date or time"),
+        ("income@prod@2026-05-03@2026-05-04", "not a date or time"),
         ("sha256:0123456", "at least 8 of its hexadecimal digits"),
         ("sha256:0123456Z", "at least 8 of its hexadecimal digits"),
         (DIGEST + "0", "at least 8 of its hexadecimal digits"),
@@ -59,6 +74,20 @@ def test_every_form_of_a_reference_is_understood(text, wanted):
 def test_what_is_no_reference_is_refused_with_the_reason(text, why):
     with pytest.raises(UsageError, match=why):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("where", "text", "utc"),
+    [
+        ("Pacific/Kiritimati", "2026-05-03", datetime(2026, 5, 3, 9, 59, 59, 999_999, UTC)),
+        ("America/St_Johns", "2026-05-03T12:30", datetime(2026, 5, 3, 15, 0, 59, 999_999, UTC)),
+        ("America/St_Johns", "2026-05-03T12:30+00:00", datetime(2026, 5, 3, 12, 30, 59, 999_999, UTC)),
+        ("Europe/Berlin", "2026-10-25T02:30", datetime(2026, 10, 25, 1, 30, 59, 999_999, UTC)),
+    ],
+)
+def test_a_moment_without_a_zone_is_one_of_the_reader(where, text, utc, zone):
+    zone(where)
+    assert parse(f"income@prod@{text}").moment == utc
 
 
 def test_a_reference_finds_its_version(store, network):

@@ -125,8 +125,12 @@ def history(name: str = ALIAS, store: str = STORE, json: bool = JSON) -> None:
         show_json([{**asdict(entry), "kind": _kind(entry)} for entry in entries])
         return
     numbers = opened.named([digest for move in moves for digest in (move.origin, move.target) if digest])
-    rows = [_row(entry, numbers) for entry in entries]
+    times = _times(entries)
+    rows = [_row(entry, shown, numbers) for entry, shown in zip(entries, times, strict=True)]
     table(("when", "who", "what", "from", "to", "why"), rows, whole=("when", "what", "from", "to"))
+    if moves:
+        first = times[entries.index(moves[-1])].replace(" ", "T")
+        say(f"[dim]what it was at a time:[/] engram show {name}@{first}")
 
 
 def diff(
@@ -219,13 +223,22 @@ def _kind(entry: Move | Gate) -> str:
     return "protected" if entry.conditions else "freed"
 
 
-def _row(entry: Move | Gate, numbers: Mapping[str, str]) -> tuple[str, ...]:
+def _times(entries: Sequence[Move | Gate]) -> list[str]:
+    """When each was, so exactly that no two are the same."""
+    shown = [when(entry.when, "seconds") for entry in entries]
+    return [
+        when(entry.when, "microseconds") if shown.count(said) > 1 else said
+        for entry, said in zip(entries, shown, strict=True)
+    ]
+
+
+def _row(entry: Move | Gate, shown: str, numbers: Mapping[str, str]) -> tuple[str, ...]:
     from engram.records import Move
 
     if not isinstance(entry, Move):
-        return when(entry.when), entry.who, _kind(entry), "", _demanded(entry), entry.why
+        return shown, entry.who, _kind(entry), "", _demanded(entry), entry.why
     ends = [numbers.get(digest, digest[:15]) or "–" for digest in (entry.origin, entry.target)]
-    return when(entry.when), entry.who, _WORDS.get(entry.kind, entry.kind), *ends, entry.why
+    return shown, entry.who, _WORDS.get(entry.kind, entry.kind), *ends, entry.why
 
 
 def _show_tree(found: Lineage) -> None:

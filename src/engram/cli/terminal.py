@@ -89,9 +89,17 @@ def names(columns: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in columns.split(",") if name.strip())
 
 
-def when(moment: datetime) -> str:
-    """A moment in the reader's time zone."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+def when(moment: datetime, unit: str = "minutes") -> str:
+    """A moment in the reader's time zone, as a reference takes it; with its offset where the clock shows it twice.
+
+    Args:
+        moment: with its zone.
+        unit: the smallest that is shown, ``minutes``, ``seconds`` or ``microseconds``.
+    """
+    local = moment.astimezone()
+    bare = local.replace(tzinfo=None, fold=0)
+    twice = bare.astimezone().utcoffset() != bare.replace(fold=1).astimezone().utcoffset()
+    return (local if twice else bare).isoformat(" ", timespec=unit)
 
 
 def size(count: int) -> str:

@@ -1,14 +1,16 @@
 """What a user types for a version, and the version it means.
 
-``income`` (the latest), ``income:7``, ``income@prod``, ``income@prod@2026-05-03`` (what prod was when that day ended,
-in UTC) and ``sha256:9f2c41aa`` (the beginning of a digest, at least eight digits).
+``income`` (the latest), ``income:7``, ``income@prod``, ``income@prod@2026-05-03`` (what prod was when that day ended)
+and ``sha256:9f2c41aa`` (the beginning of a digest, at least eight digits). A moment is meant as it is shown: in the
+reader's own time zone where it says none, and up to the end of the day, the minute or the second that it names, so that
+what ``engram history`` shows of a move leads to where that move led.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select
@@ -22,6 +24,14 @@ __all__ = ["Reference", "check_name", "parse", "resolve"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _LONGEST = 128
 _PREFIX = re.compile(r"sha256:[0-9a-f]{8,64}")
+_MOMENT = re.compile(
+    r"\d{4}-\d{2}-\d{2}"
+    r"(?:[T ](?P<hour>\d{2})(?::(?P<minute>\d{2})(?::(?P<second>\d{2})(?P<part>\.\d{6})?)?)?(?:Z|[+-]\d{2}:\d{2})?)?",
+    re.ASCII,
+)
+_EXAMPLE = "2026-05-03T12:30"
+_LASTS = {"part": timedelta.resolution, "second": timedelta(seconds=1), "minute": timedelta(minutes=1)}
+_LASTS |= {"hour": timedelta(hours=1)}
 
 # Built once: building one takes as long as the database takes to answer it, and every load asks.
 _ROWS = tables.versions.c
@@ -125,7 +135,7 @@ def _by_alias(connection: Connection, wanted: Reference, text: str) -> Row[Any]:
     if target is None:
         first = connection.execute(select(func.min(moves.c.moved)).where(*path)).scalar()
         if first is not None:
-            when = first.isoformat(timespec="seconds")
+            when = first.astimezone().isoformat(timespec="seconds")
             raise VersionNotFound(f"{text}: {wanted.name}@{wanted.alias} was first set {when}; give a later moment")
         return _nothing(connection, wanted)
     row = connection.execute(_EXACT, {"name": wanted.name, "digest": target}).first()
@@ -153,12 +163,14 @@ def _nothing(connection: Connection, wanted: Reference) -> Row[Any]:
 
 
 def _moment(text: str, reference: str) -> datetime:
-    """The last instant that counts: the end of a day, or the moment itself; UTC where no zone is said."""
+    """The last instant of the day, hour, minute or second that is named; of an hour that comes twice, the later."""
+    found = _MOMENT.fullmatch(text)
+    wrong = UsageError(f"{reference!r} ends in {text!r}, which is not a date or time such as 2026-05-03 or {_EXAMPLE}")
+    if found is None:
+        raise wrong
+    lasts = next((_LASTS[unit] for unit in _LASTS if found[unit]), timedelta(days=1))
     try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            return datetime.combine(date.fromisoformat(text), time.max, UTC)
-        moment = datetime.fromisoformat(text)
-    except ValueError as wrong:
-        example = "2026-05-03 or 2026-05-03T12:30"
-        raise UsageError(f"{reference!r} ends in {text!r}, which is not a date or time such as {example}") from wrong
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        moment = datetime.fromisoformat(text) + lasts - timedelta.resolution
+        return (moment.replace(fold=1) if moment.tzinfo is None else moment).astimezone(UTC)
+    except (ValueError, OverflowError) as odd:
+        raise wrong from odd

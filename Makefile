@@ -51,6 +51,8 @@ $(STAMPS)/test: $(BIN)/python $(SOURCES)
 	@mkdir -p $(STAMPS)/node && cp tests/servers/package.json tests/servers/package-lock.json $(STAMPS)/node/
 	@npm ci --prefix $(STAMPS)/node --no-audit --no-fund --loglevel=error >/dev/null 2>&1 \
 		|| echo "  no npm here: tests against Azurite and s3rver will be skipped, and say so"
+	@$(BIN)/python -m pip install --no-deps --quiet --quiet --target $(STAMPS)/mlflow --upgrade -r tests/servers/mlflow.txt \
+		|| echo "  no MLflow here: tests with it will be skipped, and say so"
 	@touch $@ $(STAMPS)/demo
 
 $(STAMPS)/bench: $(STAMPS)/test

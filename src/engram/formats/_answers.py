@@ -17,30 +17,42 @@ from engram.graphs.weights import attach
 from engram.records import Model
 from engram.runtime import onnxruntime
 
-__all__ = ["Answers", "Piece", "batch", "by_session", "by_stages", "joined", "pieces", "tensors", "told"]
+__all__ = [
+    "Answers", "Piece", "batch", "by_session", "by_stages", "joined", "pieces", "session", "stages", "tensors", "told",
+]  # fmt: skip
 
 Answers = dict[str, ndarray]
 Piece = Mapping[str, ndarray]
 _PIECES = (1, 7)
 
 
-def by_stages(model: Model, asked: Sequence[Piece]) -> list[Answers]:
-    """Every output of the network for each piece of rows.
+def by_stages(model: Model, inputs: Piece) -> Answers:
+    """Every output of the network, and what the model makes of the first: label and probabilities, or value.
 
     Args:
         model: with a graph.
-        asked: raw inputs.
+        inputs: raw, all rows at once; asked for in pieces.
     """
+    return joined(told(model, each) for each in stages(model, pieces(model, inputs, batch(model))))
+
+
+def by_session(model: Model, inputs: Piece) -> Answers:
+    """The same from the composed graph, in the session that serves."""
+    return joined(session(model, pieces(model, inputs, batch(model))))
+
+
+def stages(model: Model, asked: Sequence[Piece]) -> list[Answers]:
+    """Every output of the network for each piece of raw rows, computed stage by stage."""
     network = attach(model.graph, model.weights).SerializeToString()
     return [onnxruntime.run(network, tensors(model, piece)) for piece in asked]
 
 
-def by_session(model: Model, asked: Sequence[Piece]) -> list[Answers]:
-    """The same from the composed graph, in the session that serves, and what it makes of the first output."""
-    session = onnxruntime.open(model)
+def session(model: Model, asked: Sequence[Piece]) -> list[Answers]:
+    """The same from the composed graph, and what it makes of the first output."""
+    opened = onnxruntime.open(model)
     answers = []
     for piece in asked:
-        found = session.predict(piece)
+        found = opened.predict(piece)
         made = {"label": found.labels, "probabilities": found.probabilities, "value": found.values}
         answers.append({**found.outputs, **{name: array for name, array in made.items() if array is not None}})
     return answers

@@ -66,7 +66,7 @@ def of_model(model: Model) -> Side:
     """A model as it is here."""
 
     def ask(asked: Sequence[Piece]) -> Answered:
-        return Answered(_answers.by_stages(model, asked), onnxruntime.VERSION)
+        return Answered(_answers.stages(model, asked), onnxruntime.VERSION)
 
     return Side(_proof.digest(model), "the model", CANONICAL, layout(model), ask)
 
@@ -125,7 +125,7 @@ def _asked(
         if not _recognition.reads(found):
             raise
         why = str(missing)
-    return _answers.by_session(again, pieces), onnxruntime.VERSION, why
+    return _answers.session(again, pieces), onnxruntime.VERSION, why
 
 
 class _Adapted:

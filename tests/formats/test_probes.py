@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engram.errors import FormatError
@@ -70,6 +70,7 @@ def test_tensors_are_never_gaps_and_share_their_free_axes():
 
 
 @settings(deadline=None)
+@example(rows=9, seed=0, rubbish={"examples": 0, "values": 3, "min": "low"})
 @given(rows=st.integers(1, 40), seed=st.integers(0, 2**31), rubbish=st.dictionaries(st.text(), st.integers()))
 def test_statistics_that_say_nothing_useful_still_give_rows(rows: int, seed: int, rubbish: dict):
     statistics = {spec.name: rubbish for spec in RAW[:3]} | {"class": 3, "photo": {"height": "tall"}}

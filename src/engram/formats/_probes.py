@@ -59,9 +59,8 @@ class Question:
         return min((len(column) for column in kept), default=0) if all(kept) else 0
 
     def _examples(self, spec: TensorSpec) -> list[Any]:
-        found = _seen(self.statistics, spec.name).get("examples")
         plain = len(spec.shape) == 1 and spec.kind != "tensor"
-        return list(found)[: self.rows // 4] if plain and isinstance(found, Sequence) else []
+        return _list(_seen(self.statistics, spec.name), "examples")[: self.rows // 4] if plain else []
 
 
 def question(model: Model, rows: int = 64, seed: int = 0) -> Question:
@@ -122,7 +121,7 @@ def _with_real(asked: Question, made: dict[str, ndarray]) -> dict[str, ndarray]:
     count = asked.real
     for spec in asked.signature.inputs if count else ():
         column = made[spec.name]
-        values = list(_seen(asked.statistics, spec.name)["examples"])[:count]
+        values = _list(_seen(asked.statistics, spec.name), "examples")[:count]
         if column.dtype == object:
             column[-count:] = [str(value) for value in values]
         else:
@@ -162,7 +161,7 @@ def _numbers(spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Gen
     low, high = _range(spec, seen)
     mean, spread = _number(seen, "mean", (low + high) / 2), _number(seen, "std", (high - low) / 4)
     drawn = generator.normal(mean, max(spread, 1e-6), rows).clip(low, high)
-    examples = [float(one) for one in seen.get("examples", ()) if _usable(one)]
+    examples = [float(one) for one in _list(seen, "examples") if _usable(one)]
     if examples:
         drawn[::2] = generator.choice(examples, len(drawn[::2]))
     if spec.kind == "boolean":
@@ -182,8 +181,8 @@ def _range(spec: TensorSpec, seen: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _words(spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Generator, rows: int) -> ndarray:
-    pairs = [pair for pair in seen.get("values", ()) if isinstance(pair, Sequence) and pair]
-    known = [str(pair[0]) for pair in pairs] + [str(one) for one in seen.get("examples", ())]
+    pairs = [pair for pair in _list(seen, "values") if isinstance(pair, Sequence) and pair]
+    known = [str(pair[0]) for pair in pairs] + [str(one) for one in _list(seen, "examples")]
     known = list(dict.fromkeys(known)) or ["a", "b", "some words"]
     # every known word once before any comes twice: a wrong entry of a table shows on one word alone
     order = [known[place] for place in generator.permutation(len(known))]
@@ -253,6 +252,12 @@ def _with_edges(drawn: ndarray, edges: Sequence[Any]) -> ndarray:
 def _number(seen: Mapping[str, Any], key: str, default: float) -> float:
     value = seen.get(key, default)
     return float(value) if _usable(value) else default
+
+
+def _list(seen: Mapping[str, Any], key: str) -> list[Any]:
+    """What is remembered as several; a stranger's statistics may hold anything there."""
+    found = seen.get(key)
+    return list(found) if isinstance(found, (list, tuple)) else []
 
 
 def _usable(value: Any) -> bool:  # noqa: ANN401 - of a stranger's file

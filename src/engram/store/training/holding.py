@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import BinaryIO
 from engram.errors import StoreError, UsageError
 
 __all__ = ["hold", "is_held"]
+
+_PATIENCE = 10.0  # seconds in which a look is over, however busy the machine
+_GLANCE = 0.001
 
 
 @contextmanager
@@ -43,12 +47,9 @@ def is_held(folder: Path, run: str) -> bool:
     """Whether some process on this machine trains a run."""
     try:
         with _path(folder, run).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return not _taken(file, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 @contextmanager
@@ -62,15 +63,33 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
             reason = str(refused.strerror).lower()
             raise StoreError(f"{path.parent} cannot be written: {reason}; ask for the right to write there") from None
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"run {path.name} is being trained by another process; wait for it, or stop that process first"
-                ) from None
+            _take(file, path.name)
             if _same(file, path):
                 yield file
                 return
+
+
+def _take(file: BinaryIO, run: str) -> None:
+    """Lock a file for oneself alone, once nobody looks at it."""
+    began = time.monotonic()
+    while not _taken(file, fcntl.LOCK_EX):
+        if not _taken(file, fcntl.LOCK_SH):
+            raise UsageError(f"run {run} is being trained by another process; wait for it, or stop that process first")
+        fcntl.flock(file, fcntl.LOCK_UN)
+        if time.monotonic() - began > _PATIENCE:
+            raise UsageError(
+                f"run {run} has been looked at for {_PATIENCE:.0f} s by a process that does not go on; end that process"
+            )
+        time.sleep(_GLANCE)
+
+
+def _taken(file: BinaryIO, kind: int) -> bool:
+    """Whether a lock of this kind could be had at once; it is had then."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _same(file: BinaryIO, path: Path) -> bool:

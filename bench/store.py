@@ -1,7 +1,7 @@
 """What the store costs and saves, beside safetensors, torch, HDF5, joblib and MLflow, on the same weights.
 
-Name sections to run only these (``python bench/store.py load keep``); ``--large`` adds 1 GB to load and keep. Sections:
-load, keep, mlflow, stall, series, catalog, lists, care, growth.
+Name sections to run only these (``python bench/store.py load keep``); ``--large`` adds 1 GB to load and keep, and
+100,000 differences to saves. Sections: load, keep, mlflow, stall, series, catalog, lists, care, growth, saves.
 """
 
 import importlib
@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 SECTIONS = {
     "load": "_speed", "keep": "_speed", "mlflow": "_mlflow", "stall": "_stall", "series": "_series",
     "catalog": "_scale", "lists": "_scale", "care": "_scale", "growth": "_scale",
+    "saves": "_saves",
 }  # fmt: skip
 WANTED = {
     "load_vs_safetensors": ("<=", 1.2, 1.0),

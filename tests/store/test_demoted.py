@@ -64,15 +64,17 @@ def differ(place, content, base=None):
 def test_a_difference_is_named_after_all_that_is_known_of_it(place, chain):
     old, new = chain(2)
     made = differ(place, old, new)
-    assert made.name == f"deltas/{digest(old)[7:]}-{digest(new)[7:]}-{made.size}"
+    assert made.name == f"deltas/{digest(old)[7:10]}/{digest(old)[7:]}-{digest(new)[7:]}-{made.size}"
     alone = differ(place, new)
-    assert alone.name == f"deltas/{digest(new)[7:]}-none-{alone.size}"
+    assert alone.name == f"deltas/{digest(new)[7:10]}/{digest(new)[7:]}-none-{alone.size}"
     assert sorted(differences(place), key=str) == sorted([made, alone], key=str)
     assert differences(place, digest(new)) == [alone]
 
 
 def test_other_documents_are_not_taken_for_differences(place):
-    for name in ("deltas/readme", "deltas/" + "a" * 64, f"deltas/{'a' * 64}-{'b' * 63}-5", "history/income/prod"):
+    one = "a" * 64
+    named = (f"deltas/aaa/{one}", f"deltas/aaa/{one}-{'b' * 63}-5", f"deltas/bbb/{one}-none-5", f"deltas/{one}-none-5")
+    for name in ("deltas/readme", *named, "history/income/prod"):
         place.write(name, b"something else")
     assert differences(place) == []
 
@@ -88,6 +90,25 @@ def test_a_blob_that_is_only_a_difference_reads_like_any_other(place, plain, cha
     assert place.missing({digest(old): len(old), digest(new): len(new), NOTHING: 5}) == {NOTHING}
     assert plain.missing({digest(old): len(old)}) == {digest(old)}
     assert dict(place.list()) == {digest(old): made.size, digest(new): len(new)}
+
+
+def test_whoever_knows_what_is_a_difference_saves_looking_and_is_not_taken_at_his_word(plain, chain):
+    first, second, third = chain(3)
+    asked = []
+
+    def known(digests):
+        asked.append(set(digests))
+        return {digest(first), digest(second)} & set(digests)
+
+    place = over(plain, known)
+    assert place.missing({}) == set()
+    put(place, third)
+    assert place.missing({digest(third): len(third)}) == set()
+    assert asked == []
+    differ(place, first)
+    wanted = {digest(first): len(first), digest(second): len(second), digest(third): len(third), NOTHING: 5}
+    assert place.missing(wanted) == {digest(second), NOTHING}
+    assert asked == [{digest(first), digest(second), NOTHING}]
 
 
 def test_a_blob_that_is_there_plain_is_read_in_place_whatever_its_difference_says(place, chain):

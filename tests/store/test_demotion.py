@@ -1,7 +1,9 @@
 """Old checkpoints become small, read as before, and survive whatever happens meanwhile."""
 
+import os
 import shutil
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,9 +13,9 @@ from sqlalchemy import select
 
 from engram.errors import StoreError
 from engram.records import Checkpoint, TrainingState
-from engram.store import manifests, tables
+from engram.store import manifests, objects, tables
 from engram.store.differences import demotion, swaps
-from engram.store.differences.demoted import differences
+from engram.store.differences.demoted import Difference, differences
 from engram.store.differences.demotion import Demotion
 from engram.store.store import open as open_store
 from engram.store.writing import Site
@@ -204,6 +206,41 @@ def test_what_never_changes_is_not_touched(store, run):
     demotion.demote(store._site, run.id)
     sound(store)
     assert check(store, given) == [4, 3, 2, 1]
+
+
+class Listed:
+    """How many names a place was given to look at, and which folders they were in."""
+
+    def __init__(self, monkeypatch):
+        self.names = 0
+        real = os.scandir
+
+        @contextmanager
+        def scandir(folder):
+            with real(folder) as entries:
+                yield self._counted(entries)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+
+    def _counted(self, entries):
+        for entry in entries:
+            self.names += 1
+            yield entry
+
+
+@pytest.mark.parametrize("others", [10, 2_000])
+def test_a_save_does_not_look_at_the_differences_of_others(store, run, others, monkeypatch):
+    given = walk(8)
+    train(store, run, given[:6], hold="last 2, every 2nd", demoting=True)
+    for number in range(others):
+        path = store.folder / Difference(objects.digest([bytes([number % 256, number // 256])]), "", 5).name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    listed = Listed(monkeypatch)
+    for checkpoint in given[6:]:
+        store.save(run.id, checkpoint)
+        demotion.demote(store._site, run.id, last=2)
+    assert listed.names < 200  # of the 2,000 each of some fifty looks would meet all, were they in one folder
 
 
 def test_small_and_unpredictable_blobs_stay_as_they_are(store, run):

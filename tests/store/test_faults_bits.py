@@ -83,7 +83,7 @@ def found_in(store: Store, digest: str) -> dict[str, Path]:
     files |= {"config": path(kept.config.digest), "manifest": path(digest)}
     files |= {"manifest of a checkpoint": path(saved.digest)}
     files |= {"record of a checkpoint": path(saved.files["checkpoint.json"].digest)}
-    files["difference"] = next(store.folder.glob("deltas/*"))
+    files["difference"] = next(store.folder.glob("deltas/*/*"))
     files["move of an alias"] = next(store.folder.glob("history/income/prod/*"))
     return files
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, insert, select
 from engram.errors import StoreError
 from engram.records import Run, Version
 from engram.store import described, tables, versions, writing
-from engram.store.differences import demotion
+from engram.store.differences import demoted, demotion
 from engram.store.manifests import Manifest
 from engram.store.moves import history
 from engram.store.places._contract import Place
@@ -71,8 +71,7 @@ def look(place: Place, tell: Callable[[int, int], None]) -> Found:
 
 def _let_go(place: Place, manifest: Manifest) -> bool:
     """Whether some of a checkpoint is gone, plain and as a difference: whoever removed it was not done."""
-    absent = place.missing(manifest.blobs)
-    return any(not place.documents(f"deltas/{digest.removeprefix('sha256:')}-") for digest in absent)
+    return any(not demoted.differences(place, digest) for digest in place.missing(manifest.blobs))
 
 
 def fill(connection: Connection, place: Place, found: Found) -> Rebuilt:

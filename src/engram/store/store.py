@@ -14,7 +14,7 @@ from typing import Any
 
 from engram.records import Model, Prediction
 from engram.store import catalogs, places
-from engram.store.differences import demoted
+from engram.store.differences import demoted, series
 from engram.store.verbs._opened import Parts
 from engram.store.verbs.aliases import Aliases
 from engram.store.verbs.care import Care
@@ -60,7 +60,8 @@ def open(  # noqa: A001 - what one does with a store, and all it can be given
     stands = places.open(url)
     folder = Path(url) if places.kind(url) == "folder" else _remembered(stands.url, cache)
     found = catalogs.find(stands, folder, catalog)
-    return Store(Parts(demoted.over(stands), stands, found, folder, who, clock, answer, tuple(trust)))
+    whole = demoted.over(stands, series.known(found))
+    return Store(Parts(whole, stands, found, folder, who, clock, answer, tuple(trust)))
 
 
 def _remembered(url: str, cache: Path | None) -> Path:

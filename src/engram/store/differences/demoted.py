@@ -1,10 +1,11 @@
 """A place whose old blobs are partly stored as differences, and which reads as if they were not.
 
-A difference is a document, ``deltas/DIGEST-BASE-SIZE``: what it becomes, what it stands on (``none``: nothing) and how
-many bytes it has. Its name says it all, so that whoever lists the documents knows every chain without opening one, and
-so that two who write the same difference write the same document. A blob may be there plain and as a difference at the
-same time, or as two differences, while it passes from one to the other; any that can be read will do, because what
-comes out is hashed.
+A difference is a document, ``deltas/DIG/DIGEST-BASE-SIZE``: what it becomes, what it stands on (``none``: nothing) and
+how many bytes it has, in a folder named after the first three digits. Its name says it all, so that whoever lists the
+documents knows every chain without opening one, and so that two who write the same difference write the same document.
+To look for one blob is to list one of 4,096 folders, however many differences there are. A blob may be there plain and
+as a difference at the same time, or as two differences, while it passes from one to the other; any that can be read
+will do, because what comes out is hashed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import mmap
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,8 +26,9 @@ from engram.store.places._contract import Place, check_digest
 __all__ = ["Demoted", "Difference", "differences", "over"]
 
 T = TypeVar("T")
+Known = Callable[[Collection[str]], Collection[str]]
 
-_NAME = re.compile(r"deltas/([0-9a-f]{64})-([0-9a-f]{64}|none)-([0-9]{1,18})")
+_NAME = re.compile(r"deltas/([0-9a-f]{3})/(\1[0-9a-f]{61})-([0-9a-f]{64}|none)-([0-9]{1,18})")
 _DEEPEST = 16
 """Differences read on top of each other; twice as many as are ever written, so that more of them are a circle."""
 
@@ -52,12 +54,18 @@ class Difference:
     def name(self) -> str:
         """Of the document."""
         base = check_digest(self.base) if self.base else "none"
-        return f"deltas/{check_digest(self.digest)}-{base}-{self.size}"
+        return f"{_stem(self.digest)}{base}-{self.size}"
 
 
-def over(place: Place) -> Demoted:
-    """A place with its differences in view; itself if it has them already."""
-    return place if isinstance(place, Demoted) else Demoted(place)
+def over(place: Place, known: Known | None = None) -> Demoted:
+    """A place with its differences in view; itself if it has them already.
+
+    Args:
+        place: where they lie.
+        known: which of some digests are said to be differences, by whoever can tell without asking the place; None
+            asks the place about each.
+    """
+    return place if isinstance(place, Demoted) else Demoted(place, known)
 
 
 def differences(place: Place, digest: str = "") -> list[Difference]:
@@ -66,13 +74,18 @@ def differences(place: Place, digest: str = "") -> list[Difference]:
     Raises:
         StoreError: the place refuses to list them.
     """
-    stem = f"deltas/{check_digest(digest)}-" if digest else "deltas/"
     found = []
-    for name in place.documents(stem):
+    for name in place.documents(_stem(digest) if digest else "deltas/"):
         if match := _NAME.fullmatch(name):
-            plain, base, size = match.groups()
+            _, plain, base, size = match.groups()
             found.append(Difference(f"sha256:{plain}", "" if base == "none" else f"sha256:{base}", int(size)))
     return found
+
+
+def _stem(digest: str) -> str:
+    """What the names of all differences of a blob begin with."""
+    digits = check_digest(digest)
+    return f"deltas/{digits[:3]}/{digits}-"
 
 
 class Demoted:
@@ -83,9 +96,10 @@ class Demoted:
         plain: the place itself, where a blob is only what it is stored as.
     """
 
-    def __init__(self, plain: Place) -> None:
+    def __init__(self, plain: Place, known: Known | None = None) -> None:
         self.url = plain.url
         self.plain = plain
+        self._known = known
         self._turn = threading.Lock()
         self._last = ("", b"")
 
@@ -100,7 +114,8 @@ class Demoted:
     def missing(self, blobs: Mapping[str, int]) -> set[str]:
         """The digests among these that are there neither plain nor as a difference."""
         absent = self.plain.missing(blobs)
-        return absent - {found.digest for found in differences(self.plain)} if absent else absent
+        asked = absent if self._known is None or not absent else self._known(absent)
+        return absent - {digest for digest in asked if differences(self.plain, digest)}
 
     def put(self, digest: str, chunks: Iterable[memoryview]) -> None:
         """Write a blob, plain."""

@@ -228,3 +228,14 @@ def test_who_gives_way_gives_way_alone():
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
     with pytest.raises(ZeroDivisionError):
         priority.apart(lambda: 1 / 0)
+
+
+def test_a_saver_that_is_closed_says_so():
+    written = []
+    saver = Saver(lambda checkpoint, best: (checkpoint.state.step, best), written.append)
+    saver.save(state(), True)
+    saver.close()
+    with pytest.raises(UsageError, match=r"a saver that is closed; open another with store\.saving"):
+        saver.save(state(best={"w": np.zeros(3_000_000)}))
+    saver.close()
+    assert written == [(1, True)]

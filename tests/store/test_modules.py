@@ -261,6 +261,72 @@ def test_a_restored_loop_goes_on_with_its_run(store, clock):
     assert len(store.last(run).state.history) == 2
 
 
+def test_a_module_that_is_trained_on_after_its_store_was_closed_goes_on_with_its_run(store):
+    net = nn.Linear(2, 1)
+    with store:
+        run = store.checkpoint(net, step=1, metrics={"loss": 2.0}, best="loss", hold="all")
+        store.checkpoint(net, step=2, metrics={"loss": 1.0}, best="loss")
+    assert store.run(run).status == "stopped"
+    assert store.checkpoint(torch.compile(net), step=3, metrics={"loss": 3.0}, best="loss") == run
+    assert store.run(run).status == "running"
+    store.close()
+    store.close()
+    assert store.checkpoint(net, step=3, metrics={"loss": 4.0}, best="loss") == run
+    store.close()
+    assert len(store.runs()) == 1
+    assert (store.run(run).status, store.run(run).hold) == ("stopped", "all")
+    assert [(one.step, one.best) for one in store.checkpoints(run)] == [(3, False), (3, False), (2, True), (1, False)]
+    assert [epoch["loss"] for epoch in store.last(run).state.history] == [2.0, 1.0, 3.0, 4.0]
+
+
+def test_another_module_or_the_same_from_its_beginning_is_another_run(store):
+    net = nn.Linear(2, 1)
+    first = store.checkpoint(net, step=5)
+    store.close()
+    second = store.checkpoint(nn.Linear(2, 1), step=6)
+    store.close()
+    assert store.run(second).origin == ""
+    third = store.checkpoint(net, step=1)
+    store.close()
+    assert len({first, second, third}) == 3
+    assert [[one.step for one in store.checkpoints(run)] for run in (first, second, third)] == [[5], [6], [1]]
+    with pytest.raises(UsageError, match=f"run {first!r} is already in the store"):
+        store.checkpoint(nn.Linear(2, 1), step=6, run=first)
+
+
+def test_a_run_that_another_went_on_with_after_it_was_closed_is_not_written_over(store):
+    net = nn.Linear(2, 1)
+    run = store.checkpoint(net, step=1)
+    store.close()
+    other = open_store(store.folder, who="bob")
+    other.restore(net)
+    assert other.checkpoint(net, step=2) == run
+    other.close()
+    mine = store.checkpoint(net, step=2)
+    store.close()
+    assert store.run(mine).origin == f"{run}@1"
+    assert [one.step for one in store.checkpoints(run)] == [2, 1]
+
+
+def test_a_run_whose_last_checkpoint_could_not_be_written_is_gone_on_with(store):
+    net = nn.Linear(600, 600)
+    run = store.checkpoint(net, step=1, wait=True)
+    incoming = store.folder / "incoming"
+    incoming.rename(store.folder / "away")
+    incoming.write_text("not a folder")
+    torch.nn.init.zeros_(net.weight)
+    store.checkpoint(net, step=2)
+    with pytest.raises(StoreError, match="the store cannot"):
+        store.close()
+    assert store.run(run).status == "failed"
+    incoming.unlink()
+    (store.folder / "away").rename(incoming)
+    assert store.checkpoint(net, step=3) == run
+    store.close()
+    assert [one.step for one in store.checkpoints(run)] == [3, 1]
+    assert store.run(run).status == "stopped"
+
+
 def test_a_loop_restored_to_an_earlier_step_is_a_new_run_and_the_old_one_stays(store):
     net = nn.Linear(2, 1)
     for step in range(1, 5):

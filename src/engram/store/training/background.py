@@ -107,6 +107,7 @@ class Saver(Generic[T]):
         self._resting: Future[None] | None = None
         self._count, self._left_out, self._awaited = 0, 0, False
         self._owner = os.getpid()
+        self._closed = False
         _OPEN.add(self)
 
     def __enter__(self) -> Saver[T]:
@@ -126,8 +127,12 @@ class Saver(Generic[T]):
 
         Raises:
             StoreError: the one before could not be written; this one is not saved either.
-            UsageError: the checkpoint holds what cannot be kept exactly; its place is named.
+            UsageError: the checkpoint holds what cannot be kept exactly; its place is named. Or this was closed.
         """
+        if self._closed:
+            raise UsageError(
+                "no checkpoint can be saved through a saver that is closed; open another with store.saving(run)"
+            )
         if os.getpid() != self._owner:
             raise UsageError(
                 "a forked process has no thread that writes checkpoints; open the store anew in it, or use spawn"
@@ -168,6 +173,7 @@ class Saver(Generic[T]):
         Raises:
             StoreError: what was in flight could not be written.
         """
+        self._closed = True
         try:
             self._count += 1  # what has not begun yet is left out
             self.wait()

@@ -2,7 +2,8 @@
 
 The run begins with its first checkpoint and ends when the store is closed or the program ends. Meanwhile it is locked,
 so that the log tells a loop that runs from one that was killed. Within a process a later loop takes a run over from an
-earlier one: in a notebook, a cell that was interrupted leaves its store open behind.
+earlier one: in a notebook, a cell that was interrupted leaves its store open behind. And a module that is trained on
+after its store was closed goes on with its run; that it is the same module tells this from another training.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
+from weakref import ReferenceType
 
 from engram.errors import UnknownName, UsageError
 from engram.plugins import nearest
 from engram.records import Run, TrainingState
 from engram.store.training.background import Saver
-from engram.store.training.runs import Packed
+from engram.store.training.runs import Packed, Saved
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from engram.store.training.modules import Parts
     from engram.training.state import Staging
 
-__all__ = ["Loop", "Moment", "Restored", "Stateful", "moment"]
+__all__ = ["Loop", "Moment", "Restored", "Start", "Stateful", "moment"]
 
 _FALLING = ("loss", "error", "rmse", "mse", "mae", "perplexity")
 
@@ -92,6 +96,7 @@ class Loop:
         held: its lock.
         history: of all checkpoints so far.
         watch: the metric that decides which is best, and its best value.
+        module: that it trains.
         over: whether it has ended.
     """
 
@@ -101,6 +106,7 @@ class Loop:
     held: ExitStack
     history: tuple[Mapping[str, Any], ...] = ()
     watch: Mapping[str, Any] = field(default_factory=dict)
+    module: ReferenceType[nn.Module] | None = None
     over: bool = False
 
     def end(self) -> None:
@@ -140,6 +146,26 @@ class Loop:
         falls = any(word in now.best.lower() for word in _FALLING)
         better = not math.isnan(value) and (math.isnan(so_far) or (value < so_far if falls else value > so_far))
         return better, {"watch": now.best, "best": value} if better else self.watch
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a loop goes on.
+
+    Attributes:
+        saved: the checkpoint.
+        history, watch: as a ``Loop`` has them.
+        module: the only one that goes on from here; None where it was restored, so that any may.
+    """
+
+    saved: Saved
+    history: tuple[Mapping[str, Any], ...]
+    watch: Mapping[str, Any]
+    module: ReferenceType[nn.Module] | None = None
+
+    def fits(self, module: nn.Module, step: int) -> bool:
+        """Whether a module that has done so many steps goes on from here, and is not begun anew."""
+        return self.module is None or (self.module() is module and step >= self.saved.step)
 
 
 def moment(

@@ -25,7 +25,7 @@ from engram.store.training.loops import Stateful
 from engram.store.weights import contents, filling
 from engram.training import state as states
 
-__all__ = ["Parts", "checkpoint", "name", "restore"]
+__all__ = ["Parts", "bare", "checkpoint", "name", "restore"]
 
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 _OFFENDING = re.compile(r"[^a-z0-9._-]+")
@@ -52,7 +52,7 @@ class Parts:
 
 def name(module: nn.Module) -> str:
     """What a module is called where nobody says: its class, in the letters that a name may have."""
-    return _OFFENDING.sub("-", type(_bare(module)).__name__.lower()).strip("._-") or "network"
+    return _OFFENDING.sub("-", type(bare(module)).__name__.lower()).strip("._-") or "network"
 
 
 def checkpoint(parts: Parts, state: TrainingState, staging: states.Staging) -> Checkpoint:
@@ -66,7 +66,7 @@ def checkpoint(parts: Parts, state: TrainingState, staging: states.Staging) -> C
     Raises:
         UsageError: something cannot be kept exactly; it is named.
     """
-    module = _bare(parts.module)
+    module = bare(parts.module)
     weights = _tensors(module, "the module")
     tensors: dict[str, Tensor] = {}
     optimizer = _optimizer(parts.optimizer, module, tensors) if parts.optimizer is not None else {}
@@ -109,7 +109,7 @@ def restore(parts: Parts, files: Files, *, random: bool = True) -> TrainingState
         UsageError: a part was saved without, is of another kind, or is tied in another way.
         StoreError: the checkpoint is damaged.
     """
-    module, state = _bare(parts.module), contents.state(files)
+    module, state = bare(parts.module), contents.state(files)
     weights = _tensors(module, "the module")
     _same_ties(_tied(weights), state.extra.get("tied", []), files.name)
     _same_names(_once(weights), contents.entries(files), f"{files.name}: the module")
@@ -133,7 +133,7 @@ def restore(parts: Parts, files: Files, *, random: bool = True) -> TrainingState
     return state
 
 
-def _bare(module: nn.Module) -> nn.Module:
+def bare(module: nn.Module) -> nn.Module:
     """The module inside what runs it in parallel or compiled, whose names are those of its own file."""
     while inner := _WRAPPERS.get(type(module).__name__):
         module = module.get_submodule(inner)
@@ -158,9 +158,9 @@ def _tensors(module: nn.Module, what: str) -> dict[str, Tensor]:
 
 def _average(average: nn.Module | Mapping[str, Tensor] | None) -> dict[str, Tensor]:
     if isinstance(average, AveragedModel):
-        return _tensors(_bare(average.module), "the average")
+        return _tensors(bare(average.module), "the average")
     if isinstance(average, nn.Module):
-        return _tensors(_bare(average), "the average")
+        return _tensors(bare(average), "the average")
     return dict(average or {})
 
 

@@ -7,16 +7,16 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from engram.errors import StoreError, UsageError, VersionNotFound
-from engram.records import Run, TrainingState
+from engram.records import Run
 from engram.store.training import background, holding, runs
-from engram.store.training.loops import Loop, Restored, Stateful, moment
+from engram.store.training.loops import Loop, Restored, Start, Stateful, moment
 from engram.store.training.runs import Saved
 from engram.store.verbs.runs import Runs
 
@@ -31,14 +31,6 @@ _GOING: WeakValueDictionary[tuple[str, str, int], Loop] = WeakValueDictionary()
 """The loops of all stores of this process, by the folder of the store, the run and the process."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """Where a restored loop goes on."""
-
-    saved: Saved
-    state: TrainingState
-
-
 class Loops(Runs):
     """The verbs for a training loop of one's own."""
 
@@ -48,8 +40,8 @@ class Loops(Runs):
         return {}
 
     @cached_property
-    def _starts(self) -> dict[str, _Start]:
-        """Where loops go on that were restored and have no checkpoint since, by name."""
+    def _starts(self) -> dict[str, Start]:
+        """Where loops go on that were restored or closed and have no checkpoint since, by name."""
         return {}
 
     def __enter__(self) -> Self:
@@ -81,7 +73,8 @@ class Loops(Runs):
         """Save everything that a training loop needs to go on, in the background.
 
         This returns once everything is copied; a checkpoint that is still being written is waited for first. The first
-        call begins a run, which ends when the store is closed or the program ends.
+        call begins a run, which ends when the store is closed or the program ends. A module that is trained on after
+        that goes on with its run; another module, or this one from an earlier step, begins a new one.
 
         Args:
             module: any torch module; all its parameters and buffers are kept.
@@ -109,8 +102,12 @@ class Loops(Runs):
         """
         from engram.store.training import modules
 
-        now = moment(step, epoch, metrics, extra, best=best)
-        loop = self._loop(name or modules.name(module), run, hold)
+        now, bare = moment(step, epoch, metrics, extra, best=best), modules.bare(module)
+        called = name or modules.name(module)
+        if called in self._starts and not self._starts[called].fits(bare, now.step):
+            del self._starts[called]
+        loop = self._loop(called, run, hold)
+        loop.module = ref(bare)
         loop.save(modules.Parts(module, optimizer, scheduler, average, scaler), now)
         if wait:
             loop.saver.wait()
@@ -165,7 +162,7 @@ class Loops(Runs):
             raise VersionNotFound(_nothing(called, run, step))
         parts = modules.Parts(module, optimizer, scheduler, average, scaler)
         state = modules.restore(parts, self._files_of(saved), random=random)
-        self._starts[called] = _Start(saved, state)
+        self._starts[called] = Start(saved, state.history, state.stopping)
         if called in self._loops:
             self._end(self._loops.pop(called))
         given = state.extra.get("given") or {}
@@ -184,15 +181,18 @@ class Loops(Runs):
     def close(self) -> None:
         """Wait for what is being written, and end the runs of all loops; the store can be used on.
 
+        A module that is trained on goes on with its run: the next ``checkpoint`` of it opens that again.
+
         Raises:
             StoreError: a checkpoint could not be written.
         """
         atexit.unregister(self._leave)
-        loops = list(self._loops.values())
+        loops = [loop for loop in self._loops.values() if not loop.over]
         self._loops.clear()
         with ExitStack() as stack:
             for loop in loops:
-                stack.callback(self._end, loop)
+                stack.callback(self._remember, loop)
+                stack.callback(self._end, loop)  # which comes first
 
     def _leave(self, owner: int) -> None:
         """At the end of the program; a child process that inherited the store leaves its runs alone."""
@@ -210,6 +210,12 @@ class Loops(Runs):
             raise
         if self.run(loop.run.id).status == "running":
             self.finish(loop.run.id, "stopped")
+
+    def _remember(self, loop: Loop) -> None:
+        """Where a loop that has ended goes on, if its module is trained on."""
+        with suppress(StoreError):  # then the next checkpoint begins another run
+            for saved in self.checkpoints(loop.run.id)[:1]:
+                self._starts[loop.run.name] = Start(saved, loop.history, loop.watch, loop.module)
 
     def _chosen(self, name: str, run: str, step: int | None) -> Saved | None:
         """The newest checkpoint that is asked for."""
@@ -256,11 +262,11 @@ class Loops(Runs):
                 self.finish(record.id, "running")
             _GOING[key] = loop = Loop(record, self.saving(record), Staging(), stack.pop_all())
         if start is not None:
-            loop.history, loop.watch = start.state.history, start.state.stopping
+            loop.history, loop.watch = start.history, start.watch
             del self._starts[name]
         return loop
 
-    def _record(self, name: str, run: str, hold: str, start: _Start | None) -> Run:
+    def _record(self, name: str, run: str, hold: str, start: Start | None) -> Run:
         """The run that a loop goes on with, or a new one where that run is over or has gone on without it."""
         if start is not None:
             known = self.run(start.saved.run)

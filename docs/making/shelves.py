@@ -122,7 +122,7 @@ _CARRIED = {
     "weights": "its weights",
     "preprocessing": "the way from raw row to tensor",
     "names": "the source's own names of the weights",
-    "training": "the training state",
+    "training state": "the training state",
 }
 
 

@@ -1,0 +1,1 @@
+"""Keras' own description of a network, its weights and its training, read and written without Keras."""

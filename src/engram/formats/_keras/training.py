@@ -1,0 +1,207 @@
+"""What Keras keeps of an optimizer, as a training state whose slots are named after parameters, and back.
+
+Keras 3 lists an optimizer's arrays without names, in the order in which it made them: iterations, learning rate,
+averages, then its slots, parameter by parameter. Slots that hold the same numbers as torch's get torch's names, so that
+training goes on in either; the momentum of Keras' SGD has the learning rate in it, torch's has not, and it keeps its
+own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from engram.errors import FormatError
+from engram.records import TrainingState
+
+__all__ = ["OPTIMIZERS", "arrays_of", "config_of", "slot_order", "state_of"]
+
+_SLOTS: Mapping[str, Sequence[Sequence[str]]] = {
+    "Adadelta": [("accumulated_grad", "accumulated_delta_var")],
+    "Adagrad": [("accumulator",)],
+    "Adam": [("momentum", "velocity"), ("velocity_hat",)],
+    "AdamW": [("momentum", "velocity"), ("velocity_hat",)],
+    "Adamax": [("momentum", "norm")],
+    "Ftrl": [("accumulator", "linear")],
+    "Lamb": [("momentum", "velocity")],
+    "Lion": [("momentum",)],
+    "Nadam": [("momentum", "velocity")],
+    "RMSprop": [("velocity",), ("momentum",), ("average_gradient",)],
+    "SGD": [("momentum",)],
+}
+"""Optimizer → groups of slots; the slots of a group are made together for each parameter."""
+_ONLY_IF: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], bool]] = {
+    ("Adam", "velocity_hat"): lambda said: bool(said.get("amsgrad")),
+    ("AdamW", "velocity_hat"): lambda said: bool(said.get("amsgrad")),
+    ("RMSprop", "momentum"): lambda said: bool(said.get("momentum")),
+    ("RMSprop", "average_gradient"): lambda said: bool(said.get("centered")),
+    ("SGD", "momentum"): lambda said: bool(said.get("momentum")),
+}
+_TORCH: Mapping[tuple[str, str], str] = {
+    **{
+        (kind, slot): name
+        for kind in ("Adam", "AdamW", "Nadam", "Lamb")
+        for slot, name in (("momentum", "exp_avg"), ("velocity", "exp_avg_sq"), ("velocity_hat", "max_exp_avg_sq"))
+    },
+    ("RMSprop", "velocity"): "square_avg",
+    ("RMSprop", "average_gradient"): "grad_avg",
+    ("Adagrad", "accumulator"): "sum",
+    ("Lion", "momentum"): "exp_avg",
+}
+OPTIMIZERS = frozenset(_SLOTS)
+_WITH_STEP = frozenset({"Adam", "AdamW", "RMSprop", "Nadam", "Adagrad"})
+"""Optimizers for which torch counts the steps of each parameter."""
+
+
+def slot_order(kind: str, config: Mapping[str, Any], parameters: Sequence[str]) -> list[str]:
+    """``SLOT/PARAMETER`` for each array after the first scalars, in Keras' order and under our names.
+
+    Raises:
+        FormatError: the optimizer is not one of Keras'.
+    """
+    if kind not in _SLOTS:
+        raise FormatError(
+            f"the optimizer {kind} is not one whose state is known; there are {', '.join(sorted(_SLOTS))}"
+        )
+    made = [f"average/{name}" for name in parameters] if config.get("use_ema") else []
+    if config.get("gradient_accumulation_steps"):
+        made += [f"gradient_accumulator/{name}" for name in parameters]
+    for group in _SLOTS[kind]:
+        slots = [slot for slot in group if (kind, slot) not in _ONLY_IF or _ONLY_IF[kind, slot](config)]
+        made += [f"{_TORCH.get((kind, slot), slot)}/{name}" for name in parameters for slot in slots]
+    return made
+
+
+def state_of(
+    optimizer: Mapping[str, Any], found: Sequence[ndarray], parameters: Sequence[str], weights: Mapping[str, ndarray]
+) -> TrainingState:
+    """The training state in an optimizer's config and arrays.
+
+    Args:
+        optimizer: with ``class_name`` and ``config``.
+        found: its arrays, in Keras' order.
+        parameters: names of what is trained, in the order of the model.
+        weights: by name, for the shapes.
+
+    Raises:
+        FormatError: the arrays are not those that such an optimizer keeps.
+    """
+    kind, config = _said(optimizer)
+    order = slot_order(kind, config, parameters)
+    scalars = _scalars(config, found)
+    slots = dict(zip(order, found[len(scalars) :], strict=False))
+    if len(found) < len(scalars) + len(order):
+        raise FormatError(
+            f"the optimizer {kind} keeps {len(found)} arrays, where {len(scalars) + len(order)} are needed"
+        )
+    for place, array in slots.items():
+        name = place.partition("/")[2]
+        if array.shape != weights[name].shape:
+            raise FormatError(f"the optimizer's {place!r} has the shape {list(array.shape)}, but its weight another")
+    average = {name: slots.pop(f"average/{name}") for name in parameters if f"average/{name}" in slots}
+    step = int(scalars["iteration"])
+    if kind in _WITH_STEP:
+        slots |= {f"step/{name}": np.array(step, np.float32) for name in parameters}
+    more = {f"more.{place}": a.tolist() for place, a in enumerate(found[len(scalars) + len(order) :]) if a.size == 1}
+    facts = {
+        "kind": kind,
+        "groups": [_group(config, scalars)],
+        "keras": {"class_name": kind, "config": dict(config), **more},
+    }
+    return TrainingState(step=step, optimizer=facts, slots=slots, average=average)
+
+
+def _said(optimizer: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    kind, config = optimizer.get("class_name"), optimizer.get("config")
+    if not isinstance(kind, str) or not isinstance(config, Mapping):
+        raise FormatError("the optimizer has no class_name and config, as Keras writes them")
+    return kind.rpartition(">")[2], config
+
+
+def _scalars(config: Mapping[str, Any], found: Sequence[ndarray]) -> dict[str, float]:
+    """Iterations, and the learning rate where it is not a schedule."""
+    names = ["iteration"] if isinstance(config.get("learning_rate"), Mapping) else ["iteration", "learning_rate"]
+    if len(found) < len(names) or any(array.size != 1 for array in found[: len(names)]):
+        raise FormatError("the optimizer's arrays do not begin with its iterations and learning rate")
+    return {name: array.item() for name, array in zip(names, found, strict=False)}
+
+
+def _group(config: Mapping[str, Any], scalars: Mapping[str, float]) -> dict[str, Any]:
+    """The hyperparameters under torch's names, as a loop of torch's would have them."""
+    rate = scalars.get("learning_rate")
+    if rate is None:
+        rate = (config.get("learning_rate") or {}).get("config", {}).get("initial_learning_rate")
+    made: dict[str, Any] = {"lr": rate, "weight_decay": config.get("weight_decay") or 0.0}
+    if "beta_1" in config and "beta_2" in config:
+        made["betas"] = [config["beta_1"], config["beta_2"]]
+    names = {"epsilon": "eps", "rho": "alpha", "momentum": "momentum", "nesterov": "nesterov", "amsgrad": "amsgrad"}
+    return made | {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
+
+
+_KINDS = {"adadelta": "Adadelta", "adagrad": "Adagrad", "adam": "Adam", "adamax": "Adamax", "adamw": "AdamW",
+          "nadam": "Nadam", "rmsprop": "RMSprop", "sgd": "SGD"}  # fmt: skip
+
+
+def config_of(state: TrainingState) -> tuple[str, dict[str, Any]]:
+    """The optimizer of a training state as Keras describes it: its class and config.
+
+    Raises:
+        FormatError: Keras has no such optimizer.
+    """
+    own = state.optimizer.get("keras")
+    if isinstance(own, Mapping) and own.get("class_name") in OPTIMIZERS:
+        return str(own["class_name"]), dict(own["config"])
+    kind = _KINDS.get(str(state.optimizer.get("kind", "")).lower())
+    if kind is None:
+        raise FormatError(f"Keras has no optimizer {state.optimizer.get('kind')!r}; write the model without its state")
+    group = (state.optimizer.get("groups") or [{}])[0]
+    made: dict[str, Any] = {"name": kind.lower(), "learning_rate": float(group.get("lr", 1e-3))}
+    if "betas" in group and kind in {"Adam", "AdamW", "Adamax", "Nadam"}:
+        made |= {"beta_1": float(group["betas"][0]), "beta_2": float(group["betas"][1])}
+    if "eps" in group and kind != "SGD":
+        made["epsilon"] = float(group["eps"])
+    if group.get("weight_decay") and kind == "AdamW":
+        made["weight_decay"] = float(group["weight_decay"])
+    for theirs, ours, kinds in (
+        ("rho", "alpha", {"RMSprop"}), ("momentum", "momentum", {"SGD", "RMSprop"}),
+        ("nesterov", "nesterov", {"SGD"}), ("amsgrad", "amsgrad", {"Adam", "AdamW"}),
+        ("centered", "centered", {"RMSprop"}),
+    ):  # fmt: skip
+        if ours in group and kind in kinds:
+            made[theirs] = group[ours]
+    return kind, made
+
+
+def arrays_of(
+    state: TrainingState,
+    kind: str,
+    config: Mapping[str, Any],
+    parameters: Sequence[str],
+    weights: Mapping[str, ndarray],
+) -> list[ndarray]:
+    """The arrays of an optimizer in Keras' order; a slot that the state does not have is zeros, as Keras begins.
+
+    Args:
+        state: whose slots are written.
+        kind, config: from ``config_of``.
+        parameters: names of what is trained, in the order of the model.
+        weights: by name, for shapes and types.
+    """
+    made = [np.array(state.step, np.int64)]
+    rate = config.get("learning_rate", 1e-3)
+    if not isinstance(rate, Mapping):
+        made.append(np.array(rate, np.float32))
+    slots = {**state.slots, **{f"average/{name}": array for name, array in state.average.items()}}
+    if kind == "SGD" and isinstance(rate, (int, float)):
+        for name in parameters:
+            kept = state.slots.get(f"momentum_buffer/{name}")
+            if kept is not None:
+                slots[f"momentum/{name}"] = (-float(rate) * kept).astype(kept.dtype)
+    for place in slot_order(kind, config, parameters):
+        name = place.partition("/")[2]
+        found = slots.get(place)
+        made.append(np.zeros_like(weights[name]) if found is None else np.asarray(found))
+    return made

@@ -17,8 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from numpy import ndarray
+
 from engram.errors import FormatError
 from engram.formats import _files
+from engram.formats._checksum import crc32
 from engram.records import Limits
 
 __all__ = ["MAGIC", "Archive", "Member", "opened"]
@@ -67,10 +70,12 @@ class Archive:
         members: by name.
     """
 
-    def __init__(self, path: Path, content: mmap.mmap, members: Mapping[str, Member], limits: Limits) -> None:
+    def __init__(
+        self, path: Path, opened: tuple[int, mmap.mmap], members: Mapping[str, Member], limits: Limits
+    ) -> None:
         self.path = path
         self.members = members
-        self._content = content
+        self._number, self._content = opened
         self._limits = limits
 
     @property
@@ -119,6 +124,29 @@ class Archive:
         whole = memoryview(self._content)[member.start : member.start + member.size]
         return memoryview(self._sound(member, whole))
 
+    def copy(self, name: str) -> ndarray:
+        """The bytes of a member that is stored as it is, (size,) uint8, in memory of their own.
+
+        A view is cheaper, but a program that writes the file again in its place ends the process that looks at it.
+        Only inside of ``opened``.
+
+        Raises:
+            FormatError: it is not there, is packed, or its bytes are not those of its checksum.
+        """
+        member = self._member(name)
+        if member.method != _STORED:
+            raise self._refused(name, "is packed where it should be stored as it is")
+        checksum = 0
+
+        def count(piece: memoryview) -> None:
+            nonlocal checksum
+            checksum = crc32(piece, checksum)
+
+        plain = _files.portion(self._number, member.start, member.size, count)
+        if checksum != member.checksum:
+            raise self._damaged(member)
+        return plain
+
     def _member(self, name: str) -> Member:
         found = self.members.get(name)
         if found is None:
@@ -136,9 +164,12 @@ class Archive:
         return plain
 
     def _sound(self, member: Member, plain: bytes | memoryview) -> bytes | memoryview:
-        if zlib.crc32(plain) != member.checksum:
-            raise self._refused(member.name, "is damaged: its bytes are not those of its checksum")
+        if crc32(plain) != member.checksum:
+            raise self._damaged(member)
         return plain
+
+    def _damaged(self, member: Member) -> FormatError:
+        return self._refused(member.name, "is damaged: its bytes are not those of its checksum")
 
     def _refused(self, name: str, why: str) -> FormatError:
         return FormatError(f"{self.path.name}: the member {name!r} {why}")
@@ -155,11 +186,11 @@ def opened(path: Path, limits: Limits) -> Iterator[Archive]:
         raise FormatError(f"{path.name} is too short for a zip; it is perhaps cut off")
     with path.open("rb") as file:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    try:
-        members = _members(path.name, content, limits)
-    except (struct.error, UnicodeDecodeError) as wrong:
-        raise FormatError(f"{path.name} is no zip that can be read: {wrong}") from wrong
-    yield Archive(path, content, members, limits)
+        try:
+            members = _members(path.name, content, limits)
+        except (struct.error, UnicodeDecodeError) as wrong:
+            raise FormatError(f"{path.name} is no zip that can be read: {wrong}") from wrong
+        yield Archive(path, (file.fileno(), content), members, limits)
 
 
 def _members(where: str, content: mmap.mmap, limits: Limits) -> dict[str, Member]:

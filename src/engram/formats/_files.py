@@ -11,15 +11,20 @@ import shutil
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy import ndarray
+
 from engram.errors import ConversionError, FormatError, UsageError
 
-__all__ = ["beginning", "flush", "folded", "kind", "place", "read", "safe_join", "usual_mode", "workplace"]
+__all__ = ["beginning", "flush", "folded", "kind", "place", "portion", "read", "safe_join", "usual_mode", "workplace"]
 
 _HEAD = 4096
+_PIECE = 2**20
+"""Bytes at a time: what a second look still finds near the processor."""
 
 
 def read(path: Path, largest: int) -> bytes:
@@ -38,6 +43,33 @@ def read(path: Path, largest: int) -> bytes:
             raise FormatError(f"{path} has {size:,} bytes, but at most {largest:,} are read; is it the right file?")
         with os.fdopen(number, "rb", closefd=False) as file:
             return file.read(size)
+
+
+def portion(number: int, begin: int, size: int, each: Callable[[memoryview], None] | None = None) -> ndarray:
+    """Bytes of an open file, (size,) uint8, in memory of their own.
+
+    Args:
+        number: of the file.
+        begin: of the first byte.
+        size: of the portion; the file is seen to have so many before anything is taken.
+        each: is given one piece after the other, while it is at hand.
+
+    Raises:
+        FormatError: the file ends before.
+    """
+    if begin + size > os.fstat(number).st_size:
+        raise FormatError(f"the file ends before byte {begin + size:,}; it is cut off")
+    made = np.empty(size, np.uint8)
+    whole, at = made.data, 0
+    while at < size:
+        piece = whole[at : at + _PIECE]
+        count = os.preadv(number, [piece], begin + at)
+        if not count:
+            raise FormatError("the file became shorter while it was read; read it again")
+        if each is not None:
+            each(piece[:count])
+        at += count
+    return made
 
 
 def beginning(path: Path) -> bytes:

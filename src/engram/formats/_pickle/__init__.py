@@ -17,7 +17,7 @@ from engram.formats._pickle.arrays import ARRAYS
 from engram.formats._pickle.machine import NAMES, Machine
 from engram.formats._pickle.standard import CONTAINERS, OBJECTS
 from engram.formats._pickle.stream import Stream
-from engram.formats._pickle.values import KEPT, Allowed, Inert, Kept, Reference, SpecialDict, Unfinished, Word
+from engram.formats._pickle.values import KEPT, Allowed, Inert, Kept, Reference, Refused, SpecialDict, Unfinished, Word
 from engram.records import Limits
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Inert",
     "Kept",
     "Reference",
+    "Refused",
     "SpecialDict",
     "Stream",
     "Unfinished",
@@ -60,11 +61,12 @@ def interpret(
         where: what to call it in an error, usually the name of the file.
         allowed: by (module, name), exactly as written in the file: ``KEPT`` for a class whose objects become ``Inert``
             records with arguments and state; ``Word(value)`` for a name that stands for a value and is never called;
-            or a function that is given the arguments, positional, and returns the value. Such a function sees inert
-            data of a stranger's: it checks types, does not walk deep (its arguments may be endless still), allocates
-            only what is there, and raises ``FormatError`` with the bare reason; TypeError, ValueError and LookupError
-            are told as arguments that do not belong. It may return ``Unfinished`` where the value follows from the
-            state. A name that is mentioned and not called is a ``Reference``.
+            ``Refused(why)`` for one whose refusal says more than its name; or a function that is given the arguments,
+            positional, and returns the value. Such a function sees inert data of a stranger's: it checks types, does
+            not walk deep (its arguments may be endless still), allocates only what is there, and raises ``FormatError``
+            with the bare reason; TypeError, ValueError and LookupError are told as arguments that do not belong. It may
+            return ``Unfinished`` where the value follows from the state. A name that is mentioned and not called is a
+            ``Reference``.
         limits: ``pickle_bytes`` (blocks of 64 KiB and more aside, which are not copied), ``pickle_opcodes`` (containers
             and calls count for several) and ``nesting`` are used.
         persistent: what a persistent id stands for; None refuses them.
@@ -85,13 +87,15 @@ def leading(
     allowed: Mapping[tuple[str, str], Allowed],
     limits: Limits,
     persistent: Callable[[Any], Any] | None = None,
+    *,
+    begin: int = 0,
 ) -> tuple[Any, int]:
-    """The value in the pickle that the content begins with, and where that pickle ends; see ``interpret``.
+    """The value in the pickle that begins at a byte of the content, and where that pickle ends; see ``interpret``.
 
     Raises:
         FormatError: as ``interpret``, bytes behind the end aside.
     """
-    stream = Stream(memoryview(content).cast("B"), where, limits.pickle_bytes)
+    stream = Stream(memoryview(content).cast("B"), where, limits.pickle_bytes, begin)
     machine = Machine(stream, allowed, limits, persistent)
     value = machine.run(_ACTIONS)
     bounds.check(value, where, limits)

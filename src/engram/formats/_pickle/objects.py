@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from engram.errors import EngramError
 from engram.formats._pickle.machine import Machine, shown
-from engram.formats._pickle.values import Inert, Kept, Reference, SpecialDict, Unfinished, Word
+from engram.formats._pickle.values import Inert, Kept, Reference, Refused, SpecialDict, Unfinished, Word
 
 __all__ = ["ACTIONS"]
 
@@ -47,6 +47,8 @@ def _found(machine: Machine, module: str, name: str) -> Any:  # noqa: ANN401 - a
     entry = machine.allowed.get((module, name))
     if entry is None:
         machine.refuse(shown(f"{module}.{name}"))
+    if isinstance(entry, Refused):
+        machine.refuse(f"{shown(f'{module}.{name}')} ({entry.why})")
     return entry.value if isinstance(entry, Word) else Reference(module, name)
 
 
@@ -84,7 +86,7 @@ def _called(machine: Machine, called: Any, arguments: Any) -> Any:  # noqa: ANN4
     entry = machine.allowed[called.module, called.name]
     if isinstance(entry, Kept):
         return Inert(called.module, called.name, arguments)
-    if isinstance(entry, Word):
+    if isinstance(entry, (Word, Refused)):
         machine.refuse(f"of {shown(str(called))}, which is a name and cannot be called,")
     return _guarded(machine, lambda: entry(*arguments), f"of {shown(str(called))}")
 
@@ -146,7 +148,7 @@ def _refused(why: str) -> Action:
 
 def _protocol(machine: Machine) -> None:
     number = machine.stream.number(_BYTE)
-    if number > _NEWEST or machine.start:
+    if number > _NEWEST or machine.start != machine.stream.begin:
         machine.refuse(f"of version {number}, where 0 to {_NEWEST} are read and only at the beginning,")
 
 

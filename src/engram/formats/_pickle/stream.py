@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from struct import Struct
 
 from engram.errors import FormatError
@@ -18,24 +19,27 @@ class Stream:
     Attributes:
         where: the name of the file.
         content: all bytes.
+        begin: of its first byte.
         at: of the next byte.
     """
 
-    __slots__ = ("_bound", "_raw", "at", "content", "where")
+    __slots__ = ("_bound", "_mapped", "_raw", "at", "begin", "content", "where")
 
-    def __init__(self, content: memoryview, where: str, bound: int) -> None:
+    def __init__(self, content: memoryview, where: str, bound: int, begin: int = 0) -> None:
         """Begin at the first byte.
 
         Args:
             content: all bytes, of which the stream may be a part.
             where: the name of the file.
             bound: the most bytes that are taken, those of large blocks aside, which stay where they are.
+            begin: of its first byte.
         """
         self.where = where
         self.content = content
-        self.at = 0
+        self.begin = self.at = begin
         self._bound = bound
         self._raw = 0
+        self._mapped = isinstance(content.obj, mmap.mmap)
 
     def number(self, form: Struct) -> int:
         """The next number of a fixed width.
@@ -67,9 +71,9 @@ class Stream:
         return self.content[start:end]
 
     def block(self, count: int) -> bytes | memoryview:
-        """The next bytes: a copy of few, a read-only view of many."""
+        """The next bytes: a copy of few or from a mapped file, which may yet change, and a read-only view of many."""
         found = self.take(count)
-        return found.toreadonly() if count >= _RAW else bytes(found)
+        return found.toreadonly() if count >= _RAW and not self._mapped else bytes(found)
 
     def line(self) -> bytes:
         """The bytes up to the next line feed, without it.
@@ -94,5 +98,5 @@ class Stream:
         Raises:
             FormatError: it is.
         """
-        if self.at - self._raw > self._bound:
+        if self.at - self.begin - self._raw > self._bound:
             raise FormatError(f"{self.where} has a pickle stream over the limit of {self._bound:,} bytes")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from engram.formats._pickle.stream import Stream
 
-__all__ = ["KEPT", "Allowed", "Inert", "Kept", "Reference", "SpecialDict", "Unfinished", "Word"]
+__all__ = ["KEPT", "Allowed", "Inert", "Kept", "Reference", "Refused", "SpecialDict", "Unfinished", "Word"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +86,14 @@ class Kept:
     """An entry for a class whose objects become ``Inert`` records."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An entry for a name that is known and refused, with the reason or what to do instead."""
+
+    why: str
+
+
 KEPT: Final = Kept()
 
-Allowed = Word | Kept | Callable[..., Any]
-"""What a name may mean: a value, a record, or a rebuilder, which is given the arguments and returns a value."""
+Allowed = Word | Kept | Refused | Callable[..., Any]
+"""What a name may mean: a value, a record, a reason, or a rebuilder: a function from arguments to a value."""

@@ -1,0 +1,1 @@
+"""What PyTorch writes, taken apart and put together without PyTorch."""

@@ -1,0 +1,189 @@
+"""An optimizer's state from a file of torch's, by the names of its parameters, and back.
+
+In the file it is numbers: ``{"state": {0: {…}}, "param_groups": [{"params": [0], "lr": …}]}``. Here it is what
+``engram.store`` keeps of a loop's own optimizer: its kind, its groups with the names of their parameters, its slots by
+parameter, and the tensors by ``SLOT/PARAMETER``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from numpy import ndarray
+
+from engram.errors import ConversionError, FormatError
+from engram.formats._pytorch import trees
+from engram.formats._pytorch.matching import named
+from engram.formats._pytorch.tensors import Tensor
+from engram.records import TrainingState
+
+__all__ = ["Known", "Optimizer", "names_in", "read", "written"]
+
+_STEP: Final = "step"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What Engram wrote of an optimizer beside what torch keeps of one.
+
+    Attributes:
+        kind: its class.
+        names: of each group's parameters.
+        bare: whether it is from a run of Engram's own, which keeps no names in groups and no numbers in slots.
+    """
+
+    kind: str
+    names: list[list[str]]
+    bare: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """What ``TrainingState`` says of an optimizer; tensors are still where they lie in the file."""
+
+    facts: Mapping[str, Any]
+    slots: Mapping[str, Tensor | ndarray]
+
+
+def read(found: Any, weights: Mapping[str, Tensor | ndarray], known: Known | None) -> Optimizer:  # noqa: ANN401 - of a stranger's file
+    """An optimizer's state by the names of its parameters.
+
+    Args:
+        found: what ``state_dict()`` of an optimizer gave.
+        weights: of the network, in their order.
+        known: what Engram wrote itself; it is believed where the numbers fit.
+
+    Raises:
+        FormatError: the bare reason why it is not taken.
+    """
+    groups, state = _parts(found)
+    shapes = {number: _shape(slots) for number, slots in state.items()}
+    lengths = [len(group["params"]) for group in groups]
+    if known is not None and [len(names) for names in known.names] == lengths and _among(known.names, weights):
+        names = known.names
+    else:
+        names, known = named(groups, shapes, weights), None
+    by_number = {
+        number: name
+        for group, mine in zip(groups, names, strict=True)
+        for number, name in zip(group["params"], mine, strict=True)
+    }
+    tensors: dict[str, Tensor | ndarray] = {}
+    slots = {
+        by_number[number]: {
+            slot: trees.pressed(value, f"{slot}/{by_number[number]}", tensors.__setitem__)
+            for slot, value in entry.items()
+        }
+        for number, entry in state.items()
+    }
+    options = [
+        trees.pressed(_options(group), f"optimizer.groups[{place}]", tensors.__setitem__)
+        for place, group in enumerate(groups)
+    ]
+    if known is not None and known.bare:
+        return Optimizer({"kind": known.kind, "groups": options}, tensors)
+    told = [{"params": list(mine), **rest} for mine, rest in zip(names, options, strict=True)]
+    kind = known.kind if known is not None else _kind(groups)
+    return Optimizer({"kind": kind, "groups": told, "slots": slots}, tensors)
+
+
+def names_in(state: TrainingState, weights: Mapping[str, ndarray]) -> Known | None:
+    """Which parameters the groups of a kept optimizer have; None where that cannot be told."""
+    groups = state.optimizer.get("groups")
+    kind = str(state.optimizer.get("kind", ""))
+    if not isinstance(groups, (list, tuple)) or not groups:
+        return None
+    if all(isinstance(group.get("params"), (list, tuple)) for group in groups):
+        known = Known(kind, [list(group["params"]) for group in groups])
+    else:
+        # a run of Engram's own has two groups: what decays, which is all that is no vector, and the rest
+        owned = {place.partition("/")[2] for place in state.slots}
+        learned = [name for name in weights if name in owned]
+        split = [[n for n in learned if weights[n].ndim > 1], [n for n in learned if weights[n].ndim <= 1]]
+        known = Known(kind, [learned] if len(groups) == 1 else [names for names in split if names], bare=True)
+    return known if len(known.names) == len(groups) and _among(known.names, weights) else None
+
+
+def written(state: TrainingState, known: Known) -> dict[str, Any]:
+    """What ``load_state_dict`` of a torch optimizer takes, with arrays where tensors are.
+
+    Raises:
+        ConversionError: the state mentions a tensor that it does not hold.
+    """
+    numbers = {name: number for number, name in enumerate(name for names in known.names for name in names)}
+
+    def find(key: str) -> ndarray:
+        if key not in state.slots:
+            raise ConversionError(f"the training state speaks of {key!r} and does not hold it; it is damaged")
+        return state.slots[key]
+
+    slots: dict[str, dict[str, Any]] = {}
+    if known.bare:
+        for place, array in state.slots.items():
+            slot, _, name = place.partition("/")
+            slots.setdefault(name, {})[slot] = array
+    else:
+        slots = {name: trees.grown(entry, find) for name, entry in state.optimizer.get("slots", {}).items()}
+    places, groups = iter(range(len(numbers))), []
+    for group, names in zip(state.optimizer["groups"], known.names, strict=True):
+        rest = {key: trees.grown(value, find) for key, value in group.items() if key != "params"}
+        groups.append({**rest, "params": [next(places) for _ in names]})
+    return {"state": {numbers[name]: slots[name] for name in numbers if name in slots}, "param_groups": groups}
+
+
+def _parts(found: Any) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:  # noqa: ANN401 - of a stranger's file
+    if not isinstance(found, dict) or not isinstance(found.get("param_groups"), list):
+        raise FormatError("it has no param_groups, as the state of an optimizer has")
+    groups, state = found["param_groups"], found.get("state")
+    sound = all(
+        isinstance(group, dict)
+        and isinstance(group.get("params"), list)
+        and all(type(number) is int for number in group["params"])
+        for group in groups
+    )
+    numbers = [number for group in groups for number in group["params"]] if sound else []
+    if not sound or len(set(numbers)) != len(numbers) or not isinstance(state, dict):
+        raise FormatError("its groups do not list each parameter once, by a number")
+    for number, entry in state.items():
+        if number not in set(numbers) or not isinstance(entry, dict) or not all(type(slot) is str for slot in entry):
+            raise FormatError(f"it has state for {str(number)[:40]!r}, which is in no group")
+    return groups, state
+
+
+def _shape(slots: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The shape of a parameter, as its slots have it; a count of steps is a number of its own."""
+    for slot, value in slots.items():
+        if slot != _STEP and isinstance(value, (Tensor, ndarray)):
+            return tuple(value.shape)
+    return None
+
+
+def _options(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key != "params"}
+
+
+def _among(names: Sequence[Sequence[str]], weights: Mapping[str, Any]) -> bool:
+    flat = [name for group in names for name in group]
+    return len(set(flat)) == len(flat) and all(name in weights for name in flat)
+
+
+def _kind(groups: Sequence[Mapping[str, Any]]) -> str:
+    """The class that has these options; the file does not say it. Empty for one that torch does not come with."""
+    keys = set(groups[0]) if groups else set()
+    if "decoupled_weight_decay" in keys and "amsgrad" in keys:
+        return "AdamW" if groups[0]["decoupled_weight_decay"] else "Adam"
+    if {"betas", "amsgrad"} <= keys:
+        # before torch 2.6 the two look alike but for what decays unless told otherwise
+        return "AdamW" if any(group.get("weight_decay") == 0.01 for group in groups) else "Adam"
+    telling = {
+        "SGD": {"momentum", "dampening", "nesterov"},
+        "RMSprop": {"alpha", "centered", "momentum"},
+        "NAdam": {"betas", "momentum_decay"},
+        "Adagrad": {"lr_decay", "initial_accumulator_value"},
+        "Adadelta": {"rho", "eps"},
+        "ASGD": {"lambd", "alpha", "t0"},
+        "Rprop": {"etas", "step_sizes"},
+    }
+    return next((kind for kind, wanted in telling.items() if wanted <= keys), "")

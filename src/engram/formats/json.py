@@ -123,7 +123,8 @@ def _graph(found: Any, where: str) -> bytes:  # noqa: ANN401 - of a stranger's f
     try:
         made = json_format.ParseDict(found, onnx.ModelProto())
     except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as wrong:
-        raise FormatError(f"{where} is no ONNX in its JSON form: {str(wrong)[:200]}") from wrong
+        first = (str(wrong).splitlines() or [repr(wrong)])[0]
+        raise FormatError(f"{where} is no ONNX in its JSON form: {first[:200]}") from wrong
     return bytes(made.SerializeToString(deterministic=True))
 
 

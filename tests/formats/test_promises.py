@@ -75,6 +75,8 @@ def answers(model: Model, rows: Mapping[str, ndarray], original: Model) -> list[
     """What the outputs of a network are, in order; raw rows become features where preprocessing was lost."""
     if original.preprocessing and not model.preprocessing:
         rows = onnxruntime.preprocess(original.preprocessing, rows)
+    if not {spec.name for spec in model.signature.inputs} <= rows.keys():  # a format without names for inputs
+        rows = {spec.name: array for spec, array in zip(model.signature.inputs, rows.values(), strict=True)}
     return list(onnxruntime.open(model).predict(rows).outputs.values())
 
 

@@ -1,0 +1,286 @@
+"""The estimator at the end of a pipeline: networks, linear models, trees and what is made of many trees.
+
+Every function draws from a value of columns, float64 (batch, columns), and says what its answer means. Numbers keep
+their names and the type they have in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy import ndarray
+
+from engram.errors import ConversionError, FormatError
+from engram.formats._sklearn import trees
+from engram.formats._sklearn.estimator import Estimator
+from engram.formats._sklearn.trees import Tree
+from engram.graphs.build import Builder, element_type
+
+__all__ = ["KINDS", "Answer", "answered"]
+
+_ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "identity": ""}
+_DOUBLE, _SINGLE = element_type("float64"), element_type("float32")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an estimator answers.
+
+    Attributes:
+        value: in the graph, (batch, width).
+        kind: as of a ``TensorSpec``.
+        width: how many numbers a row.
+        labels: the classes; empty for a regression.
+        note: what a reader should know of it; empty if nothing.
+    """
+
+    value: str
+    kind: str
+    width: int
+    labels: tuple[str, ...] = ()
+    note: str = ""
+
+
+Draw = Callable[[Builder, Estimator, str, int], Answer]
+_GUESSED = "it has no probabilities; those here follow from its decision values and were never fitted"
+
+
+def answered(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
+    """Draw an estimator.
+
+    Args:
+        builder: of the graph.
+        estimator: the last step.
+        value: its columns, float64 (batch, columns).
+        columns: how many there are.
+
+    Raises:
+        ConversionError: there is no graph for it.
+        FormatError: it is damaged, or was fitted on other columns.
+    """
+    known = KINDS.get(estimator.kind)
+    if known is None:
+        raise ConversionError(f"{estimator} is no estimator that is read; there are {', '.join(sorted(KINDS))}")
+    wanted = estimator.get("n_features_in_")
+    if wanted is not None and wanted != columns:
+        raise FormatError(f"{estimator} was fitted on {wanted} columns, but is given {columns}")
+    return known(builder, estimator, value, columns)
+
+
+def _network(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
+    weights, biases = estimator.arrays("coefs_", 2), estimator.arrays("intercepts_", 1)
+    hidden = _ACTIVATIONS[estimator.demand("activation", tuple(_ACTIVATIONS))]
+    _fit_together(estimator, weights, biases, columns)
+    value = _typed(builder, value, weights[0])
+    for place, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        names = (builder.constant(weight, f"coefs_.{place}"), builder.constant(bias, f"intercepts_.{place}"))
+        value = builder.node("Gemm", value, *names)
+        if place < len(weights) - 1 and hidden:
+            value = builder.node(hidden, value)
+    width = len(biases[-1])
+    out = estimator.demand("out_activation_", ("identity", "logistic", "softmax", "exp"))
+    if estimator.kind == "MLPRegressor":
+        return Answer(builder.node("Exp", value) if out == "exp" else value, "value", width)
+    if out == "softmax":
+        return Answer(value, "logits", width, estimator.labels())
+    labels = estimator.labels()
+    if width != 1 or len(labels) != 2:
+        raise ConversionError(f"{estimator} gives several labels at once, which is not read")
+    return Answer(value, "logit", 1, labels)
+
+
+def _fit_together(estimator: Estimator, weights: Sequence[ndarray], biases: Sequence[ndarray], columns: int) -> None:
+    width = columns
+    if len(weights) != len(biases):
+        raise FormatError(f"{estimator} has {len(weights)} coefs_ and {len(biases)} intercepts_")
+    for weight, bias in zip(weights, biases, strict=True):
+        if weight.shape != (width, len(bias)):
+            raise FormatError(f"{estimator} has layers that do not fit together: {list(weight.shape)} after {width}")
+        width = len(bias)
+
+
+def _typed(builder: Builder, value: str, like: ndarray) -> str:
+    return builder.node("Cast", value, to=_SINGLE) if like.dtype == np.float32 else value
+
+
+def _line(builder: Builder, estimator: Estimator, value: str, columns: int) -> tuple[str, int]:
+    """A product with ``coef_`` and the sum with ``intercept_``; the value and its width."""
+    weight = np.atleast_2d(estimator.array("coef_", 1, 2))
+    if weight.shape[1] != columns:
+        raise FormatError(f"{estimator} has coef_ of {weight.shape[1]} columns, but is given {columns}")
+    bias = np.broadcast_to(np.atleast_1d(estimator.array("intercept_", 0, 1)), (len(weight),)).astype(weight.dtype)
+    names = (builder.constant(weight, "coef_"), builder.constant(np.ascontiguousarray(bias), "intercept_"))
+    return builder.node("Gemm", _typed(builder, value, weight), *names, transB=1), len(weight)
+
+
+def _linear(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
+    drawn, width = _line(builder, estimator, value, columns)
+    return Answer(drawn, "value", width)
+
+
+def _logistic(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
+    drawn, width = _line(builder, estimator, value, columns)
+    labels = estimator.labels()
+    if width == 1:
+        return Answer(drawn, "logit", 1, labels)
+    one_by_one = estimator.get("multi_class") == "ovr" or estimator.get("solver") == "liblinear"
+    if one_by_one:
+        return Answer(_each_by_itself(builder, drawn), "logits", width, labels)
+    return Answer(drawn, "logits", width, labels)
+
+
+def _descended(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
+    """A linear classifier by its decision values; only some losses make them chances."""
+    drawn, width = _line(builder, estimator, value, columns)
+    labels = estimator.labels()
+    chances = estimator.get("loss") in {"log_loss", "log"}
+    note = "" if chances else _GUESSED
+    if width == 1:
+        return Answer(drawn, "logit", 1, labels, note)
+    if chances:
+        return Answer(_each_by_itself(builder, drawn), "logits", width, labels)
+    return Answer(drawn, "logits", width, labels, note)
+
+
+def _each_by_itself(builder: Builder, value: str) -> str:
+    """Logits of one class against all others each: the share of a class is its own chance over the sum of all.
+
+    That is the softmax over ``log(sigmoid(value))``, which tells large values apart where the chances are all 1.
+    """
+    below = builder.node("Neg", value)
+    far = builder.node("Less", below, builder.constant(np.float64(-20)))
+    zero, one = builder.constant(np.float64(0)), builder.constant(np.float64(1))
+    small = builder.node("Exp", builder.node("Neg", builder.node("Abs", below)))
+    rest = builder.node("Log", builder.node("Add", small, one))
+    near = builder.node("Add", builder.node("Max", below, zero), rest)
+    return builder.node("Neg", builder.node("Where", far, builder.node("Exp", below), near))
+
+
+def _tree(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
+    tree = trees.of_tree(estimator.part("tree_"), columns)
+    return _of_trees(builder, estimator, value, [tree])
+
+
+def _forest(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
+    return _of_trees(builder, estimator, value, [trees.of_tree(one, columns) for one in _members(estimator)])
+
+
+def _members(estimator: Estimator) -> list[Estimator]:
+    found = estimator.get("estimators_")
+    members = found.ravel().tolist() if isinstance(found, ndarray) else found
+    if not isinstance(members, list) or not members or not all(isinstance(one, Estimator) for one in members):
+        raise FormatError(f"{estimator} has no estimators_; it was kept before it was fitted, or is damaged")
+    return [one.part("tree_") for one in members]
+
+
+def _of_trees(builder: Builder, estimator: Estimator, value: str, grown: Sequence[Tree]) -> Answer:
+    """The mean of what trees answer; shares of classes where they classify, which older releases kept as counts."""
+    width = grown[0].values.shape[1]
+    labels = estimator.labels() if "Classifier" in estimator.kind else ()
+    if any(tree.values.shape[1] != width for tree in grown) or (labels and len(labels) != width):
+        raise FormatError(f"{estimator} has trees that answer with other numbers of columns")
+    scaled = [(_shared(tree, len(grown), shares=bool(labels)), 0) for tree in grown]
+    drawn = trees.ensemble(builder, builder.node("Cast", value, to=_SINGLE), scaled, width, double=False)
+    if not labels:
+        return Answer(drawn, "value", width)
+    return Answer(drawn, "probabilities", width, labels)
+
+
+def _shared(tree: Tree, count: int, *, shares: bool) -> Tree:
+    values = tree.values.astype(np.float64)
+    if shares:
+        total = values.sum(axis=1, keepdims=True)
+        values = values / np.where(total == 0, 1, total)
+    return Tree(tree.left, tree.right, tree.feature, tree.threshold, tree.missing_left, values / count)
+
+
+def _boosted(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
+    """A start, and a share of what each tree adds."""
+    grid = estimator.get("estimators_")
+    if not isinstance(grid, ndarray) or grid.ndim != 2:
+        raise FormatError(f"{estimator} has no grid of estimators_; it was kept before it was fitted, or is damaged")
+    members, width = _members(estimator), grid.shape[1]
+    rate = estimator.number("learning_rate")
+    grown = [(_times(trees.of_tree(one, columns), rate), place % width) for place, one in enumerate(members)]
+    drawn = trees.ensemble(builder, builder.node("Cast", value, to=_SINGLE), grown, width, double=False)
+    drawn = builder.node("Add", drawn, builder.constant(_start(estimator, width), "start"))
+    return _risen(estimator, drawn, width)
+
+
+def _times(tree: Tree, rate: float) -> Tree:
+    values = tree.values.astype(np.float64) * rate
+    return Tree(tree.left, tree.right, tree.feature, tree.threshold, tree.missing_left, values)
+
+
+def _start(estimator: Estimator, width: int) -> ndarray:
+    """Where boosting began, in the space of its raw answers."""
+    begun = estimator.get("init_")
+    if begun == "zero":
+        return np.zeros(width)
+    if not isinstance(begun, Estimator):
+        raise ConversionError(f"{estimator} began with an estimator of its own, which is not read")
+    if begun.kind == "DummyRegressor":
+        return begun.array("constant_").reshape(-1).astype(np.float64)
+    if begun.kind != "DummyClassifier":
+        raise ConversionError(f"{estimator} began with {begun}, which is not read")
+    smallest = np.finfo(np.float32).eps
+    shares = np.clip(begun.array("class_prior_", 1).astype(np.float64), smallest, 1 - smallest)
+    if width == 1:
+        loss = estimator.demand("loss", ("log_loss", "deviance", "exponential"))
+        log_odds = np.log(shares[1] / (1 - shares[1]))
+        return np.array([log_odds / 2 if loss == "exponential" else log_odds])
+    logits: ndarray = np.log(shares) - np.log(shares).mean()
+    return logits
+
+
+def _risen(estimator: Estimator, drawn: str, width: int) -> Answer:
+    if "Regressor" in estimator.kind:
+        estimator.demand("loss", ("squared_error", "absolute_error", "huber", "quantile", "ls", "lad"))
+        return Answer(drawn, "value", width)
+    if width == 1 and estimator.get("loss") == "exponential":
+        raise ConversionError(f"{estimator} was fitted with the loss 'exponential', which is not read")
+    return Answer(drawn, "logit" if width == 1 else "logits", width, estimator.labels())
+
+
+def _histogram(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
+    rows = estimator.get("_predictors")
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows):
+        raise FormatError(f"{estimator} has no _predictors; it was kept before it was fitted, or is damaged")
+    estimator.demand("_preprocessor", (None,))
+    width = len(rows[0]) if rows else 1
+    grown = []
+    for row in rows:
+        for place, one in enumerate(row):
+            if not isinstance(one, Estimator):
+                raise FormatError(f"{estimator} has a predictor that is none")
+            grown.append((trees.of_histogram(one, columns), place))
+    drawn = trees.ensemble(builder, value, grown, width, double=True)
+    start = estimator.array("_baseline_prediction").reshape(-1).astype(np.float64)
+    drawn = builder.node("Add", drawn, builder.constant(start, "start"))
+    if "Regressor" in estimator.kind:
+        estimator.demand("loss", ("squared_error", "absolute_error", "quantile"))
+        return Answer(drawn, "value", width)
+    return Answer(drawn, "logit" if width == 1 else "logits", width, estimator.labels())
+
+
+KINDS: Mapping[str, Draw] = {
+    **dict.fromkeys(("MLPClassifier", "MLPRegressor"), _network),
+    **dict.fromkeys(
+        ("ARDRegression", "BayesianRidge", "ElasticNet", "ElasticNetCV", "HuberRegressor", "Lars", "Lasso", "LassoCV",
+         "LinearRegression", "LinearSVR", "Ridge", "RidgeCV", "SGDRegressor"),
+        _linear,
+    ),
+    **dict.fromkeys(("LogisticRegression", "LogisticRegressionCV"), _logistic),
+    **dict.fromkeys(("LinearSVC", "Perceptron", "RidgeClassifier", "SGDClassifier"), _descended),
+    **dict.fromkeys(
+        ("DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"), _tree
+    ),
+    **dict.fromkeys(
+        ("ExtraTreesClassifier", "ExtraTreesRegressor", "RandomForestClassifier", "RandomForestRegressor"), _forest
+    ),
+    **dict.fromkeys(("GradientBoostingClassifier", "GradientBoostingRegressor"), _boosted),
+    **dict.fromkeys(("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"), _histogram),
+}  # fmt: skip
+"""Estimators by the names of their classes."""

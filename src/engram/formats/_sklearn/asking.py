@@ -1,0 +1,161 @@
+"""Asking the real scikit-learn, in a worker: the objects are put together from inert records, never unpickled.
+
+An object of a class that scikit-learn itself lists is made without its constructor and given its attributes; trees are
+made from arrays that were checked before. Only the release that wrote a file understands its attributes, so another one
+is not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+from numpy import ndarray
+from sklearn import (
+    compose,
+    decomposition,
+    dummy,
+    ensemble,
+    feature_selection,
+    impute,
+    linear_model,
+    neural_network,
+    pipeline,
+    preprocessing,
+    svm,
+    tree,
+)
+from sklearn._loss import loss as losses
+from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+from sklearn.tree._tree import Tree
+
+from engram.errors import FormatError, MissingLibrary
+from engram.formats import sklearn as reader
+from engram.formats._pickle import Reference
+from engram.formats._sklearn.estimator import Estimator
+from engram.records import Limits
+
+__all__ = ["answers"]
+
+_MODULES = (
+    compose, decomposition, dummy, ensemble, feature_selection, impute, linear_model, neural_network, pipeline,
+    preprocessing, svm, tree,
+)  # fmt: skip
+_LOSSES = ("HalfBinomialLoss", "HalfMultinomialLoss", "HalfSquaredError", "HalfPoissonLoss", "AbsoluteError")
+
+
+def answers(said: dict[str, Any], arrays: dict[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
+    """What the estimator in a file answers.
+
+    Args:
+        said: ``path`` of the file, ``columns`` in order where it was fitted on named ones.
+        arrays: inputs by name.
+
+    Raises:
+        MissingLibrary: it was written by another release of scikit-learn.
+        FormatError: it cannot be put together.
+    """
+    inert = reader.inert(Path(said["path"]), Limits())
+    written = str(inert.get("_sklearn_version", ""))
+    if written.split(".")[:2] != sklearn.__version__.split(".")[:2]:
+        raise MissingLibrary(
+            f"it was written by scikit-learn {written or 'of an unknown release'}, and {sklearn.__version__} is "
+            "installed, which would not understand it"
+        )
+    estimator = _Built().value(inert)
+    columns = said["columns"]
+    table: Any = _table({name: arrays[name] for name in columns}) if columns else next(iter(arrays.values()))
+    return {}, {"answer": _answered(estimator, table)}
+
+
+def _answered(estimator: Any, table: Any) -> ndarray:  # noqa: ANN401 - scikit-learn has no types
+    """The answer before chances are made of it, as the graph gives it."""
+    last, given = estimator, table
+    if hasattr(estimator, "steps"):
+        last = estimator.steps[-1][1]
+        given = estimator[:-1].transform(table) if len(estimator.steps) > 1 else table
+    rows = len(table)
+    if hasattr(last, "_forward_pass_fast"):
+        if last.out_activation_ in {"softmax", "logistic"}:
+            last.out_activation_ = "identity"
+        return np.asarray(last._forward_pass_fast(given)).reshape(rows, -1)  # noqa: SLF001 - no other way to logits
+    if hasattr(last, "decision_function"):
+        found = np.asarray(last.decision_function(given), dtype=np.float64).reshape(rows, -1)
+        each = getattr(last, "solver", "") == "liblinear" or getattr(last, "loss", "") in {"log_loss", "log"}
+        linear = hasattr(last, "coef_")
+        return -np.logaddexp(0, -found) if each and linear and found.shape[1] > 1 else found
+    asked = last.predict_proba if hasattr(last, "predict_proba") else last.predict
+    return np.asarray(asked(given), dtype=np.float64).reshape(rows, -1)
+
+
+def _table(columns: Mapping[str, ndarray]) -> Any:  # noqa: ANN401 - a data frame
+    import pandas as pd
+
+    return pd.DataFrame({name: _with_gaps(array) for name, array in columns.items()})
+
+
+def _with_gaps(array: ndarray) -> ndarray:
+    """The empty word is a gap."""
+    if array.dtype.kind != "O":
+        return array
+    return np.array([None if one == "" else one for one in array.tolist()], dtype=object)
+
+
+class _Built:
+    """Living objects, made from records."""
+
+    def __init__(self) -> None:
+        found = {name: one for module in _MODULES for name, one in vars(module).items()}
+        self._classes: dict[str, Any] = {name: one for name, one in found.items() if isinstance(one, type)}
+        self._classes["TreePredictor"] = TreePredictor
+        self._known: dict[int, Any] = {}
+
+    def value(self, found: Any) -> Any:  # noqa: ANN401 - any value
+        """A value with living objects in it."""
+        if id(found) not in self._known:
+            self._known[id(found)] = (found, self._made(found))
+        return self._known[id(found)][1]
+
+    def _made(self, found: Any) -> Any:  # noqa: ANN401 - any value
+        if isinstance(found, Estimator):
+            return self._object(found)
+        if isinstance(found, Reference):
+            return getattr(np, found.name, None) if found.module == "numpy" else None
+        if type(found) in {list, tuple}:
+            return type(found)(self.value(one) for one in found)
+        if isinstance(found, ndarray):
+            if found.dtype.kind != "O":
+                return np.array(found)
+            made = np.empty(found.shape, object)
+            made.reshape(-1)[:] = [self.value(one) for one in found.reshape(-1).tolist()]
+            return made
+        return found
+
+    def _object(self, found: Estimator) -> Any:  # noqa: ANN401 - any object
+        if found.kind == "Tree":
+            return self._tree(found)
+        if found.kind in _LOSSES:
+            classes = found.get("n_classes")
+            kind = getattr(losses, found.kind)
+            return kind(n_classes=int(classes)) if found.kind == "HalfMultinomialLoss" else kind()
+        kind = self._classes.get(found.kind)
+        if kind is None:
+            return None
+        made = kind.__new__(kind)
+        vars(made).update({name: self.value(one) for name, one in found.state.items()})
+        return made
+
+    def _tree(self, found: Estimator) -> Any:  # noqa: ANN401 - a tree of scikit-learn
+        nodes, values = np.array(found.get("nodes")), np.array(found.get("values"))
+        classes = np.array([values.shape[2]], dtype=np.intp)
+        columns = int(nodes["feature"].max(initial=0)) + 1
+        made = Tree(columns, classes, 1)
+        state = {"max_depth": int(found.get("max_depth", 1)), "node_count": len(nodes)}
+        try:
+            made.__setstate__({**state, "nodes": nodes, "values": values})
+        except ValueError as wrong:
+            raise FormatError(f"scikit-learn does not take a tree of the file: {wrong}") from wrong
+        return made

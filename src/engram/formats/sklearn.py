@@ -1,0 +1,113 @@
+"""scikit-learn: estimators and whole pipelines, kept with pickle, joblib or skops.
+
+Such a file is a program that builds Python objects. Here it is read and not run: the pickle goes through the
+interpreter of ``_pickle``, which knows the classes by name and keeps what they were to be given, and the network is
+drawn from that. So a file of any release is read without scikit-learn, and one that names anything else is refused.
+
+What is written is an estimator that scikit-learn itself opens: a multilayer perceptron, or a linear model where there
+is one layer. It holds no preprocessing, because the fitted steps of a pipeline cannot be told from a graph for sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from numpy import ndarray
+
+from engram.errors import MissingLibrary
+from engram.formats import _files, _worker
+from engram.formats._archive import MAGIC
+from engram.formats._joblib import leading_name, unpickled
+from engram.formats._sklearn import skops
+from engram.formats._sklearn.estimator import Estimator
+from engram.formats._sklearn.model import counted
+from engram.formats._sklearn.model import model as drawn
+from engram.formats._sklearn.unpickled import ALLOWED, estimator
+from engram.formats._sklearn.writing import refused, saved
+from engram.records import Limits, Model
+
+__all__ = ["CARRIES", "SUFFIXES", "inert", "lost", "read", "recognizes", "run", "runtime", "write"]
+
+SUFFIXES = (".skops", ".joblib", ".pkl", ".pickle")
+CARRIES = ("graph", "weights", "preprocessing")
+
+_PACKAGE = "sklearn"
+_ROWS = 100_000
+
+
+def recognizes(head: bytes, path: Path) -> bool:
+    """Whether a file is a pickle whose first class is scikit-learn's, or a zip with skops' schema."""
+    if head.startswith(MAGIC):
+        return skops.SCHEMA.encode() in _tail(path)
+    return leading_name(head, path).partition(".")[0] == _PACKAGE
+
+
+def read(path: Path, limits: Limits) -> Model:
+    """The model that an estimator is.
+
+    Raises:
+        FormatError: the file is damaged, was never fitted, or names what is not allowed.
+        ConversionError: a step or an estimator has no graph.
+    """
+    return drawn(inert(path, limits))
+
+
+def inert(path: Path, limits: Limits) -> Estimator:
+    """The estimator as it stands in a file: names and values, nothing living.
+
+    Raises:
+        FormatError: as ``read``.
+    """
+    if _files.beginning(path).startswith(MAGIC):
+        return estimator(skops.read(path, limits), path.name)
+    return estimator(unpickled(path, ALLOWED, limits), path.name)
+
+
+def write(model: Model, path: Path) -> None:
+    """An estimator of scikit-learn in the form that the suffix says.
+
+    Raises:
+        ConversionError: the network is no multilayer perceptron, or there is preprocessing.
+        MissingLibrary: scikit-learn is not installed.
+    """
+    saved(model, path)
+
+
+def lost(model: Model) -> tuple[str, ...]:
+    """What an estimator cannot hold of a model."""
+    return refused(model)
+
+
+def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
+    """What the real scikit-learn answers, in a process of its own; the answer by the name of the model's output.
+
+    Raises:
+        MissingLibrary: scikit-learn is not installed, or is of another release than the one that wrote the file.
+        FormatError: the file is refused.
+    """
+    found = read(path, Limits())
+    (output,) = found.signature.outputs
+    _, named = counted(inert(path, Limits()))
+    said = {"path": str(path.resolve()), "columns": list(named)}
+    _, answers = _worker.asked("engram.formats._sklearn.asking:answers", said, inputs)
+    return {output.name: answers["answer"]}
+
+
+def runtime() -> str:
+    """The release of scikit-learn that ``run`` asks.
+
+    Raises:
+        MissingLibrary: it is not installed.
+    """
+    try:
+        return f"scikit-learn {version('scikit-learn')}"
+    except PackageNotFoundError:
+        raise MissingLibrary("scikit-learn is not installed; pip install 'engram[sklearn]'") from None
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _ROWS, 0))
+        return file.read()

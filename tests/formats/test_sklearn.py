@@ -1,0 +1,255 @@
+"""Estimators of scikit-learn, read without it and compared with it."""
+
+import bz2
+import pickle  # noqa: TID251 - files are made with it
+import subprocess
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from sklearn import datasets, ensemble, linear_model, neural_network, preprocessing, svm, tree
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.feature_selection import VarianceThreshold
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline, make_union
+
+from engram.errors import ConversionError, EngramError, FormatError
+from engram.formats import sklearn as reader
+from engram.formats._convert import read, write
+from engram.records import Limits, Model
+from engram.runtime import onnxruntime
+
+warnings.filterwarnings("ignore", module="sklearn")
+
+KEEP: dict[str, Callable[[Any, Path], object]] = {
+    "2.pkl": lambda one, path: path.write_bytes(pickle.dumps(one, protocol=2)),
+    "5.pkl": lambda one, path: path.write_bytes(pickle.dumps(one, protocol=5)),
+    "plain.joblib": joblib.dump,
+    "zlib.joblib": lambda one, path: joblib.dump(one, path, compress=3),
+    "xz.joblib": lambda one, path: joblib.dump(one, path, compress=("xz", 3)),
+    "whole.skops": skops.io.dump,
+}
+
+CLASSIFIERS = [
+    neural_network.MLPClassifier((8,), max_iter=20, random_state=0),
+    neural_network.MLPClassifier((5, 4), activation="tanh", max_iter=20, random_state=0),
+    linear_model.LogisticRegression(),
+    linear_model.SGDClassifier(loss="log_loss", random_state=0),
+    linear_model.SGDClassifier(random_state=0),
+    linear_model.Perceptron(),
+    linear_model.RidgeClassifier(),
+    svm.LinearSVC(),
+    tree.DecisionTreeClassifier(),
+    ensemble.RandomForestClassifier(5, random_state=0),
+    ensemble.ExtraTreesClassifier(5, random_state=0),
+    ensemble.GradientBoostingClassifier(n_estimators=5),
+    ensemble.HistGradientBoostingClassifier(max_iter=5),
+]
+REGRESSORS = [
+    neural_network.MLPRegressor(hidden_layer_sizes=(8,), max_iter=20, random_state=0),
+    linear_model.LinearRegression(),
+    linear_model.Lasso(),
+    svm.LinearSVR(),
+    tree.DecisionTreeRegressor(),
+    ensemble.RandomForestRegressor(5, random_state=0),
+    ensemble.GradientBoostingRegressor(n_estimators=5),
+    ensemble.HistGradientBoostingRegressor(max_iter=5),
+]
+STEPS = [
+    preprocessing.StandardScaler(),
+    preprocessing.MinMaxScaler(clip=True),
+    preprocessing.MaxAbsScaler(),
+    preprocessing.RobustScaler(),
+    preprocessing.Normalizer(),
+    preprocessing.Normalizer("l1"),
+    preprocessing.Normalizer("max"),
+    preprocessing.Binarizer(threshold=2),
+    PCA(3),
+    PCA(2, whiten=True),
+    VarianceThreshold(0.2),
+    make_union(preprocessing.StandardScaler(), PCA(2)),
+    "passthrough",
+]
+FLOWERS = datasets.load_iris(return_X_y=True)
+TUMORS = tuple(part[:, :12] if part.ndim == 2 else part for part in datasets.load_breast_cancer(return_X_y=True))
+PATIENTS = datasets.load_diabetes(return_X_y=True)
+
+
+def named(one: object) -> str:
+    return type(one).__name__
+
+
+def kept(fitted: Any, path: Path) -> Path:
+    KEEP["5.pkl"](fitted, path)
+    return path
+
+
+def compared(fitted: Any, path: Path, rows: Any) -> None:
+    """What was read answers as the estimator does."""
+    model = read(path)
+    inputs = columns(rows) if isinstance(rows, pd.DataFrame) else {model.signature.inputs[0].name: rows}
+    found = onnxruntime.open(model).predict(inputs)
+    if not model.labels:
+        wanted = fitted.predict(rows)
+        np.testing.assert_allclose(found.values.reshape(wanted.shape), wanted, rtol=1e-5, atol=1e-5)  # noqa: PD011 - no table
+        return
+    assert list(map(str, found.labels)) == list(map(str, fitted.predict(rows).tolist()))
+    if hasattr(fitted, "predict_proba"):
+        np.testing.assert_allclose(found.probabilities, fitted.predict_proba(rows), atol=1e-6)
+
+
+def columns(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    numbers = {name: pd.api.types.is_numeric_dtype(table[name]) for name in table}
+    return {
+        name: table[name].to_numpy(float) if plain else table[name].fillna("").to_numpy(object)
+        for name, plain in numbers.items()
+    }
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS, ids=named)
+@pytest.mark.parametrize("data", [FLOWERS, TUMORS], ids=["three", "two"])
+def test_a_classifier_answers_as_in_scikit_learn(classifier: Any, data: Any, tmp_path: Path):
+    compared(classifier.fit(*data), kept(classifier, tmp_path / "a.pkl"), data[0])
+
+
+@pytest.mark.parametrize("regressor", REGRESSORS, ids=named)
+def test_a_regressor_answers_as_in_scikit_learn(regressor: Any, tmp_path: Path):
+    compared(regressor.fit(*PATIENTS), kept(regressor, tmp_path / "a.pkl"), PATIENTS[0])
+
+
+@pytest.mark.parametrize("step", STEPS, ids=named)
+def test_a_step_prepares_as_in_scikit_learn(step: Any, tmp_path: Path):
+    whole = make_pipeline(step, linear_model.LogisticRegression()).fit(*FLOWERS)
+    compared(whole, kept(whole, tmp_path / "a.pkl"), FLOWERS[0])
+
+
+@pytest.fixture(scope="module")
+def people() -> tuple[pd.DataFrame, pd.Series]:
+    """A table with gaps, words and numbers that stand for classes."""
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({
+        "age": draw.normal(40, 9, 200), "work class": draw.choice(["a", "b", "état"], 200),
+        "school": draw.choice(["low", "mid", "high"], 200), "hours": draw.normal(30, 5, 200),
+        "kind": draw.choice([1, 2, 5], 200),
+    })  # fmt: skip
+    table.loc[::7, "age"] = np.nan
+    return table, (table.hours > 30).map({False: "no", True: "yes"})
+
+
+@pytest.fixture(scope="module")
+def pipeline(people) -> Any:
+    """A pipeline of columns, words and a network."""
+    numbers = make_pipeline(SimpleImputer(strategy="median"), preprocessing.StandardScaler())
+    before = ColumnTransformer(
+        [
+            ("numbers", numbers, ["age", "hours"]),
+            ("words", preprocessing.OneHotEncoder(handle_unknown="ignore"), ["work class"]),
+            (
+                "places",
+                preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+                ["school"],
+            ),
+        ],
+        remainder="passthrough",
+    )
+    return make_pipeline(before, neural_network.MLPClassifier((8,), max_iter=20, random_state=0)).fit(*people)
+
+
+@pytest.mark.parametrize("form", list(KEEP))
+def test_a_whole_pipeline_is_read_from_every_form(form: str, pipeline, people, tmp_path: Path):
+    KEEP[form](pipeline, tmp_path / form)
+    unseen = people[0].copy()
+    unseen.loc[3, ["work class", "school"]] = "never seen"
+    compared(pipeline, tmp_path / form, unseen)
+
+
+def test_learned_numbers_keep_names_and_bits(pipeline, tmp_path: Path):
+    model = read(kept(pipeline, tmp_path / "a.pkl"))
+    network = pipeline.steps[-1][1]
+    assert list(model.weights) == ["coefs_.0", "intercepts_.0", "coefs_.1", "intercepts_.1"]
+    for place in range(2):
+        assert model.weights[f"coefs_.{place}"].tobytes() == network.coefs_[place].tobytes()
+    assert [spec.name for spec in model.signature.inputs] == ["age", "work class", "school", "hours", "kind"]
+    assert model.source["estimator"]["kind"] == "Pipeline"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["5.pkl", "plain.joblib", "whole.skops"])
+def test_the_real_scikit_learn_is_asked_in_a_process_of_its_own(form: str, pipeline, people, tmp_path: Path):
+    KEEP[form](pipeline, tmp_path / form)
+    answer = reader.run(tmp_path / form, columns(people[0]))["answer"]
+    np.testing.assert_allclose(1 / (1 + np.exp(-answer[:, 0])), pipeline.predict_proba(people[0])[:, 1], atol=1e-9)
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".joblib", ".skops"])
+def test_a_network_of_ours_is_opened_by_scikit_learn(suffix: str, models: dict[str, Model], tmp_path: Path):
+    path = tmp_path / f"a{suffix}"
+    write(models["binary"], path, to="sklearn")
+    load = {
+        ".pkl": lambda: pickle.loads(path.read_bytes()),
+        ".joblib": lambda: joblib.load(path),  # noqa: TID251 - the peer
+        ".skops": lambda: skops.io.load(path),  # noqa: TID251 - the peer
+    }
+    rows = np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32)
+    wanted = onnxruntime.open(models["binary"]).predict({"x": rows})
+    found = load[suffix]()
+    assert found.predict(rows).tolist() == list(map(str, wanted.labels))
+    np.testing.assert_allclose(found.predict_proba(rows), wanted.probabilities, atol=1e-6)
+    first = path.read_bytes()
+    reader.write(models["binary"], path)
+    assert path.read_bytes() == first
+
+
+def test_what_scikit_learn_has_no_word_for_is_refused_by_the_node(models: dict[str, Model], tmp_path: Path):
+    with pytest.raises(ConversionError, match="is a Conv, and scikit-learn has only chains of dense layers"):
+        write(models["pictures"], tmp_path / "a.joblib", to="sklearn")
+
+
+class _Evil:
+    def __reduce__(self):
+        return subprocess.getoutput, ("touch hacked",)
+
+
+def test_a_file_that_names_anything_else_is_refused_and_nothing_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    network = neural_network.MLPClassifier((3,), max_iter=2).fit(*FLOWERS)
+    network.loss_curve_ = [_Evil()]
+    for form in ("2.pkl", "5.pkl", "plain.joblib", "zlib.joblib"):
+        KEEP[form](network, tmp_path / form)
+        with pytest.raises(FormatError, match=r"getoutput at byte .*; nothing was run"):
+            read(tmp_path / form)
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_estimators_that_are_not_known_or_not_fitted_are_named(tmp_path: Path):
+    with pytest.raises(EngramError, match=r"sklearn\.neighbors\._classification\.KNeighborsClassifier"):
+        read(kept(__import__("sklearn.neighbors", fromlist=["a"]).KNeighborsClassifier(), tmp_path / "a.pkl"))
+    with pytest.raises(FormatError, match="perhaps never fitted"):
+        read(kept(linear_model.LinearRegression(), tmp_path / "b.pkl"))
+
+
+def test_trees_that_are_no_trees_are_refused(tmp_path: Path):
+    grown = tree.DecisionTreeClassifier(max_depth=3).fit(*FLOWERS)
+    whole = pickle.dumps(grown, protocol=5)
+    nodes = grown.tree_.__reduce__()[2]["nodes"]
+    for field, value in (("left_child", 0), ("right_child", 10**9), ("feature", 99)):
+        spoiled = nodes.copy()
+        spoiled[field][0] = value
+        assert nodes.tobytes() in whole
+        (tmp_path / "a.pkl").write_bytes(whole.replace(nodes.tobytes(), spoiled.tobytes()))
+        with pytest.raises(FormatError):
+            read(tmp_path / "a.pkl")
+
+
+def test_a_compressed_file_that_unpacks_to_too_much_is_refused(tmp_path: Path):
+    start = pickle.dumps(linear_model.LinearRegression(), protocol=2)
+    (tmp_path / "a.joblib").write_bytes(bz2.compress(start + bytes(200_000_000)))
+    with pytest.raises(FormatError, match="would unpack to more than"):
+        reader.read(tmp_path / "a.joblib", Limits())

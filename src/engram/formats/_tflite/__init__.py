@@ -1,0 +1,1 @@
+"""TFLite files: the flatbuffer, its operators, and the way to ONNX and back."""

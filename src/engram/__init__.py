@@ -311,16 +311,27 @@ def lineage(reference: str, *, store: str | Path = "") -> Lineage:
     return open(store).lineage(reference)
 
 
-def keep(path: str | Path, name: str, *, store: str | Path = "") -> Version:
-    """Keep a model file as a version (``engram import``); its code is never run.
+def keep(path: str | Path, name: str, *, graph: str = "", store: str | Path = "") -> Version:
+    """Keep a model file as a version (``engram import``), with its training state; its code is never run.
+
+    Args:
+        path: of the file or folder.
+        name: of the network.
+        graph: whose graph weights that come alone belong to: a version, a model file or a pipeline file.
+        store: where it is kept.
 
     Raises:
         errors.FormatError: the file is damaged, hostile or of no known format.
         errors.ConversionError: what was read answers differently from the file.
+        errors.UsageError: the file holds weights alone, and no graph is given or one that they do not fit.
     """
+    from engram import settings
+    from engram.lifecycle.adopt import graph_of
     from engram.lifecycle.export import keep_file
 
-    return keep_file(path, name, store=open(store))
+    opened = open(store)
+    other = graph_of(graph, store=opened, settings=settings.read(), watch=_ignore) if graph else None
+    return keep_file(path, name, store=opened, graph=graph, other=other)
 
 
 def convert(path: str | Path, out: str | Path, *, to: str = "", tolerance: float = 1e-5) -> Certificate:

@@ -10,7 +10,8 @@ from torch import nn
 
 import engram
 from engram.errors import ConversionError, DataError, UsageError
-from engram.formats._convert import Request, prove, read
+from engram.formats._convert import prove, read
+from engram.formats._proving import Request
 from engram.lifecycle.answer import predict_file
 
 

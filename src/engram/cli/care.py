@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from engram.cli.bars import watching
+from engram.cli.certificates import verified
 from engram.cli.terminal import JSON, STORE, notice, say, show_json, size, table, when
 from engram.cli.versions import opened_store
 
@@ -30,7 +32,11 @@ _AS = typer.Option(
 
 
 def verify(
-    reference: str = typer.Argument("", help="One version (default: the whole store).", metavar="[REF]"),
+    reference: str = typer.Argument(
+        "",
+        help="One version, or a file with its certificate beside it (default: the whole store).",
+        metavar="[REF|FILE]",
+    ),
     key: str = typer.Option(
         "", "--key", help="Also check that the version is signed by this public key.", metavar="KEY.pem"
     ),
@@ -41,14 +47,15 @@ def verify(
     store: str = STORE,
     json: bool = JSON,
 ) -> None:
-    """Hash every blob again, and name what is damaged and what that hurts."""
-    from engram.errors import StoreError, UsageError
+    """Hash every blob again, and name what is damaged; or prove a file again that was exported or converted."""
+    from engram.errors import StoreError
 
+    file = _is_file(reference)
+    _sensible(reference, key, whole=rebuild or bool(repair), file=file)
+    if file:
+        verified(Path(reference), json=json)
+        return
     opened = opened_store(store)
-    if key and not reference:
-        raise UsageError(f"--key {key} checks who signed one version; say which, as in engram verify REF --key {key}")
-    if reference and (rebuild or repair):
-        raise UsageError(f"--rebuild and --repair work on the whole store and not on {reference}; leave it out")
     with watching(quiet=json) as watch:
         made = opened.rebuild(tell=_counted(watch, "reading")) if rebuild else None
         mended, damaged = _damaged(opened, reference, repair, watch)
@@ -143,6 +150,26 @@ def _damaged(opened: Store, reference: str, repair: str, watch: Watch) -> tuple[
     if repair:
         return opened.repair(opened_store(repair), tell=tell)
     return [], opened.verify(reference, tell=tell)
+
+
+def _sensible(reference: str, key: str, *, whole: bool, file: bool) -> None:
+    """Refuse options that say nothing of what is to be verified."""
+    from engram.errors import UsageError
+
+    if file and (key or whole):
+        raise UsageError(f"--key, --rebuild and --repair are about a store, but {reference} is a file; leave them out")
+    if key and not reference:
+        raise UsageError(f"--key {key} checks who signed one version; say which, as in engram verify REF --key {key}")
+    if reference and whole:
+        raise UsageError(f"--rebuild and --repair work on the whole store and not on {reference}; leave it out")
+
+
+def _is_file(reference: str) -> bool:
+    """Whether a file is meant and no version: one that has a certificate, or is there and could be no reference."""
+    if not reference:
+        return False
+    certified = Path(f"{reference.rstrip('/')}.certificate.json").exists()
+    return certified or (Path(reference).exists() and ("/" in reference or "." in reference))
 
 
 def _named(other: str) -> None:

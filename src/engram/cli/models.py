@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from engram.cli.bars import watching
+from engram.cli.certificates import proved
 from engram.cli.terminal import JSON, STORE, names, notice, say, show_json, table
 from engram.cli.versions import REFERENCE
+from engram.formats import SHELF
 
 if TYPE_CHECKING:
-    from engram.records import Certificate, Prediction
+    from engram.records import Prediction
 
 __all__ = ["COMMANDS"]
 
@@ -22,7 +24,10 @@ COLUMNS = typer.Option(
     "", "--columns", help="Column names with commas between (default: as in training).", show_default=False
 )
 TO = typer.Option(
-    "", "--to", help="The format: onnx, safetensors, json (default: by the suffix of the file).", show_default=False
+    "", "--to", help=f"The format: {', '.join(SHELF.names())} (default: by the suffix of the file).", show_default=False
+)
+BARE = typer.Option(
+    False, "--without-training", help="Leave the training state out, also where the format has a place for it."
 )
 TOLERANCE = typer.Option(1e-5, "--tolerance", help="Largest difference of answers that is allowed.")
 
@@ -102,6 +107,7 @@ def export(
         None, "-o", "--out", help="The file to write (default: NAME.FORMAT here).", show_default=False
     ),
     tolerance: float = TOLERANCE,
+    bare: bool = BARE,
     store: str = STORE,
     json: bool = JSON,
 ) -> None:
@@ -110,57 +116,63 @@ def export(
     from engram.lifecycle.export import export as write
     from engram.lifecycle.places import open_store
 
-    path, certificate = write(reference, to=to, path=out, store=open_store(store, settings.read()), tolerance=tolerance)
-    _proved(path, certificate, json=json)
+    opened = open_store(store, settings.read())
+    with watching(quiet=json) as watch:
+        path, certificate = write(
+            reference, to=to, path=out, store=opened, tolerance=tolerance, training=not bare, watch=watch
+        )
+    proved(path, certificate, json=json)
 
 
 def convert(
-    path: Path = typer.Argument(..., help="The file to read.", metavar="PATH"),
+    path: Path = typer.Argument(..., help="The file or folder to read.", metavar="PATH"),
     to: str = TO,
     out: Path = typer.Option(..., "-o", "--out", help="The file to write."),
     tolerance: float = TOLERANCE,
+    bare: bool = BARE,
     json: bool = JSON,
 ) -> None:
     """Turn a model file into another format, with proof that it answers the same."""
     from engram.lifecycle.export import convert as write
 
-    _proved(out, write(path, out, to=to, tolerance=tolerance), json=json)
+    with watching(quiet=json) as watch:
+        certificate = write(path, out, to=to, tolerance=tolerance, training=not bare, watch=watch)
+    proved(out, certificate, json=json)
 
 
 def import_(
-    path: Path = typer.Argument(..., help="The file to read; its code is never run.", metavar="PATH"),
+    path: Path = typer.Argument(..., help="The file or folder to read; its code is never run.", metavar="PATH"),
     name: str = typer.Option(..., "--name", help="The network's name in the store."),
+    graph: str = typer.Option(
+        "",
+        "--graph",
+        help="Whose graph weights that come alone belong to: a version, a model file or a pipeline file.",
+        metavar="REF|PATH",
+        show_default=False,
+    ),
     store: str = STORE,
     json: bool = JSON,
 ) -> None:
     """Keep a model file as a version."""
     from dataclasses import asdict
 
+    from rich.markup import escape
+
     from engram import settings
+    from engram.lifecycle.adopt import graph_of
     from engram.lifecycle.export import keep_file
     from engram.lifecycle.places import open_store
 
-    version = keep_file(path, name, store=open_store(store, settings.read()))
+    known = settings.read()
+    opened = open_store(store, known)
+    with watching(quiet=json) as watch:
+        other = graph_of(graph, store=opened, settings=known, watch=watch) if graph else None
+        version = keep_file(path, name, store=opened, graph=graph, other=other, watch=watch)
     if json:
         show_json(asdict(version))
         return
-    say(f"[green]✓[/] kept {path} as [bold]{version.reference}[/]")
-
-
-def _proved(path: Path, certificate: Certificate, *, json: bool) -> None:
-    from dataclasses import asdict
-
-    if json:
-        show_json({**asdict(certificate), "path": str(path)})
-        return
-    largest = max((d.absolute for d in certificate.differences), default=0.0)
-    labeled = any(d.output == "probabilities" for d in certificate.differences)
-    agreed = f", same label on {certificate.agreement:.0%}" if labeled else ""
-    say(
-        f"[green]✓[/] {path}: answers as the original on {certificate.rows} probe rows, largest difference "
-        f"{largest:.1e} (allowed {certificate.tolerance:.0e}){agreed}"
-    )
-    say(f"  certificate: {path}.certificate.json")
+    with_state = ", with its training state" if "training" in version.holds else ""
+    say(f"[green]✓[/] kept {escape(str(path))} as [bold]{version.reference}[/]{with_state}")
 
 
 COMMANDS = (predict, evaluate, export, convert, import_)

@@ -39,7 +39,7 @@ from engram.runtime import onnxruntime
 from engram.runtime._torch_export import export
 from engram.store.store import Store
 
-__all__ = ["finish", "in_parts"]
+__all__ = ["exported", "finish", "in_parts"]
 
 _PROBES = 256
 _TOLERANCE = 1e-4  # of float32 sums that two libraries order differently, relative to the answer
@@ -57,7 +57,7 @@ def finish(
             what protects ``[keep] alias``.
     """
     watch(Progress("exporting"))
-    model = _exported(prepared, network)
+    model = exported(prepared, network)
     certificate = _proved(prepared, network, model)
     watch(Progress("judging"))
     report = _judged(prepared, model, state, watch)
@@ -111,7 +111,8 @@ def _joined(answers: list[Prediction]) -> Prediction:
     return Prediction(whole("labels"), whole("probabilities"), whole("values"), answers[0].classes, outputs)
 
 
-def _exported(prepared: Prepared, network: nn.Module) -> Model:
+def exported(prepared: Prepared, network: nn.Module) -> Model:
+    """A network with the preprocessing that was fitted for it, in canonical form; it may be untrained."""
     graph, weights = export(network.to("cpu").eval(), prepared.signature.inputs, prepared.signature.outputs)
     preprocessing = prepared.preprocessing
     return Model(

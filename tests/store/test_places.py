@@ -60,6 +60,7 @@ def test_a_blob_comes_back(place):
     name = put(place, content)
     assert place.get(name) == content
     assert bytes(place.map(name)[:]) == content
+    assert b"".join(place.pieces(name)) == content
     assert place.range(name, 255, 258) == b"\xff\x00\x01"
     assert place.range(name, len(content) - 1, len(content) + 10) == b"\xff"
     assert place.range(name, len(content), len(content) + 10) == b""
@@ -71,6 +72,7 @@ def test_a_blob_comes_back(place):
 def test_an_empty_blob_comes_back(place):
     name = put(place, b"")
     assert (place.get(name), bytes(place.map(name)[:]), place.range(name, 0, 9)) == (b"", b"", b"")
+    assert b"".join(place.pieces(name)) == b""
     assert place.missing({name: 0}) == set()
 
 

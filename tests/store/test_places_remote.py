@@ -117,6 +117,7 @@ def library(moto, proxy, read_only):
 READS = {
     "get": lambda place: place.get(digest(LARGE)),
     "map": lambda place: place.map(digest(LARGE)),
+    "pieces": lambda place: b"".join(place.pieces(digest(LARGE))),
     "range": lambda place: place.range(digest(LARGE), 100, len(LARGE) - 1),
     "missing": lambda place: place.missing({digest(LARGE): len(LARGE), digest(b"no"): 1}),
     "list": lambda place: list(place.list()),

@@ -1,5 +1,7 @@
 """From one store to another: everything, once, whole, and going on where it stopped."""
 
+import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,9 +10,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from engram.errors import StoreError, UsageError, VersionNotFound
+from engram.errors import Interrupted, StoreError, UsageError, VersionNotFound
 from engram.records import Checkpoint, TrainingState
-from engram.store import manifests
+from engram.store import manifests, objects
 from engram.store.places.folder import Folder
 from engram.store.store import Store
 from engram.store.store import open as open_store
@@ -157,13 +159,14 @@ def going_on(store, run, network, at):
     """Who is told of a push, and trains on as soon as so many blobs were moved; and what that saw."""
     seen = []
 
-    def tell(done, total):
-        seen.append((done, total))
+    def watch(progress):
+        if progress.unit == "B":
+            seen.append((progress.done, progress.total))
         if len(seen) == at:
             for step in (8, 9):
                 store.save(run.id, Checkpoint(network(step).weights, TrainingState(step=step)))
 
-    return tell, seen
+    return watch, seen
 
 
 def trained(store, run, network):
@@ -178,8 +181,8 @@ def trained(store, run, network):
 def test_a_run_may_be_trained_while_it_is_pushed(store, other, network, run, at):
     trained(store, run, network)
     blobs = len(manifests.read(store._place, store.version("income").digest).blobs)
-    tell, seen = going_on(store, run, network, 1 if at == "the first of all" else blobs + 1)
-    moved = store.push(other, tell=tell)
+    watch, seen = going_on(store, run, network, 1 if at == "the first of all" else blobs + 1)
+    moved = store.push(other, watch=watch)
     assert (moved.versions, moved.checkpoints, moved.left_out) == (("income:1",), 0, 2)
     assert other.checkpoints(run.id) == []
     assert other.verify() == []
@@ -195,8 +198,8 @@ def test_a_checkpoint_that_is_let_go_after_it_was_moved_is_there(store, other, n
     trained(store, run, network)
     digests = [store.version("income").digest, store.checkpoints(run.id)[-1].digest]
     blobs = set().union(*(manifests.read(store._place, digest).blobs for digest in digests))
-    tell, seen = going_on(store, run, network, len(blobs) + 1)
-    moved = store.push(other, tell=tell)
+    watch, seen = going_on(store, run, network, len(blobs) + 1)
+    moved = store.push(other, watch=watch)
     assert (moved.checkpoints, moved.left_out) == (1, 1)
     assert [one.step for one in other.checkpoints(run.id)] == [6]
     assert seen[-1][0] == moved.size
@@ -243,9 +246,58 @@ def test_progress_counts_the_bytes_that_are_missing_and_each_once(store, other, 
     store.keep("income", network(1))
     store.keep("income", replace(network(1), graph=b"another graph"))  # which shares the weights
     seen = []
-    moved = store.push(other, tell=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (moved.size, moved.size)
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    moved = store.push(other, watch=seen.append)
+    moving = [(one.done, one.total) for one in seen if one.unit == "B"]
+    assert [one.stage for one in seen][:3] == ["reading", "reading", "comparing"]
+    assert moving[0][1] == moving[-1][0] == moving[-1][1] == moved.size
+    assert [done for done, _ in moving] == sorted(done for done, _ in moving)
+    assert seen[-1].note == f"income:2  {moved.blobs}/{moved.blobs} blobs"
+
+
+@pytest.fixture
+def heavy(store, network):
+    """Two versions, the second with a blob that is moved in several pieces."""
+    store.keep("income", network(1))
+    store.keep("income", network(2, embedding=np.random.default_rng(3).standard_normal(5_000_000, dtype=np.float32)))
+    return store
+
+
+def test_a_large_blob_is_counted_piece_by_piece(heavy, other):
+    seen = []
+    heavy.push(other, watch=seen.append)
+    steps = np.diff([one.done for one in seen if one.unit == "B"])
+    assert max(steps) <= 5_000_000
+    assert sum(steps > 4_000_000) >= 4
+
+
+@pytest.mark.parametrize("part", [0.02, 0.5])
+def test_ctrl_c_leaves_only_what_is_whole_says_so_and_the_same_goes_on(heavy, other, part, request):
+    """The signal is a real one; half of the bytes are within the large blob."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    pressed = []
+
+    def watch(progress):
+        if progress.unit == "B" and progress.done > part * progress.total and not pressed:
+            pressed.append(progress)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(
+        Interrupted, match=r"has (\d) of 2 versions, each of them whole, after .* of 2\d\.\d MB; do"
+    ) as told:
+        heavy.push(other, watch=watch)
+    arrived = [version.reference for version in other.versions()] if (other.folder / "catalog.db").exists() else []
+    assert f"has {len(arrived)} of 2 versions" in str(told.value)
+    assert len(arrived) == (1 if part == 0.5 else 0)
+    assert other.verify() == []
+    there = dict(other._place.list())
+    assert all(objects.digest([other._place.get(digest)]) == digest for digest in there)
+    assert list((other.folder / "incoming").iterdir()) == []
+    again = heavy.push(other)
+    needed = {one for version in heavy.versions() for one in manifests.read(heavy._place, version.digest).blobs}
+    assert again.blobs == len(needed - set(there))
+    assert other.versions() == heavy.versions()
+    assert other.verify() == []
 
 
 @pytest.mark.parametrize("server", ["moto", "azurite"])

@@ -6,20 +6,21 @@ same, because a job in the background that dies without having said its id canno
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from engram.cli.terminal import notice
+from engram.cli.terminal import notice, size
 
 if TYPE_CHECKING:
     from engram.records import Progress, Watch
 
-__all__ = ["watching"]
+__all__ = ["halting", "watching"]
 
 _HIDDEN = frozenset({"seconds", "lr", "epoch"})
 _TAKEN = 58  # characters of a line before the words: a narrow terminal cuts these and not the bar
@@ -45,10 +46,34 @@ def watching(*, quiet: bool = False) -> Iterator[Watch]:
         stages.end()
 
 
+@contextmanager
+def halting(watch: Watch, note: str) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed, or the process told to end, while what is inside runs; twice stops at once.
+
+    Args:
+        watch: is told the note at the first time.
+        note: what happens next.
+    """
+    from engram.lifecycle import stopping
+    from engram.records import Progress
+
+    told = Progress("noticed", note=note)
+    with stopping.halting(lambda: watch(told), (signal.SIGINT, signal.SIGTERM)) as halt:
+        yield halt
+
+
 def _bars() -> Any:  # noqa: ANN401 - rich is imported only where something is shown
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        """Of bytes; what else is counted has none."""
+
+        def render(self, task: Any) -> Text:  # noqa: ANN401 - a task of rich
+            speed = task.finished_speed or task.speed
+            return Text(f"{size(speed)}/s" if speed and task.fields["unit"] == "B" else "", style="dim")
 
     console = Console(stderr=True, highlight=False)
     room = max(console.width - _TAKEN, 8)
@@ -57,6 +82,7 @@ def _bars() -> Any:  # noqa: ANN401 - rich is imported only where something is s
         TextColumn("{task.description}", table_column=Column(min_width=13, no_wrap=True)),
         BarColumn(bar_width=16),
         TextColumn("{task.fields[count]}", justify="right", table_column=Column(min_width=13, no_wrap=True)),
+        Speed(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("[dim]{task.fields[words]}", table_column=Column(no_wrap=True, max_width=room)),
         console=console,
@@ -85,12 +111,13 @@ class _Stages:
     def _move(self, progress: Progress, note: str) -> None:
         if progress.stage not in self.known:
             self.end()
-            self.known[progress.stage] = self.bars.add_task(progress.stage, total=None, count="", words="")
+            fields = {"count": "", "words": "", "unit": progress.unit}
+            self.known[progress.stage] = self.bars.add_task(progress.stage, total=None, **fields)
         self.bars.update(
             self.known[progress.stage],
             completed=progress.done,
             total=progress.total or None,
-            count=f"{progress.done:,}/{progress.total:,}" if progress.total > 1 else "",
+            count=_count(progress.done, progress.total, progress.unit),
             words=note or self._words(progress),
         )
 
@@ -108,8 +135,16 @@ class _Stages:
         for bar in self.known.values():
             task = self.bars.tasks[self.bars.task_ids.index(bar)]
             total = task.total or 1
-            count = f"{int(total):,}/{int(total):,}" if total > 1 else ""
+            count = _count(int(total), int(total), task.fields["unit"])
             self.bars.update(bar, completed=total, total=total, count=count)
+
+
+def _count(done: int, total: int, unit: str) -> str:
+    """How much of how much; one of one is not worth a word."""
+    if unit == "B":
+        amount, _, unit = size(total).partition(" ")
+        return f"{done * float(amount) / total:.1f}/{amount} {unit}" if total else ""
+    return f"{done:,}/{total:,}" if total > 1 else ""
 
 
 def _lines(progress: Progress) -> None:

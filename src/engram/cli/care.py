@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from engram.cli.bars import watching
+from engram.cli.bars import halting, watching
 from engram.cli.certificates import verified
 from engram.cli.terminal import JSON, STORE, notice, say, show_json, size, table, when
 from engram.cli.versions import opened_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from engram.records import Watch
     from engram.store.store import Store
@@ -125,8 +126,8 @@ def push(
 ) -> None:
     """Bring versions and runs to another store; only what it lacks is moved."""
     _named(to)
-    with watching(quiet=json) as watch:
-        moved = opened_store(store).push(opened_store(to), what or (), name=name, tell=_counted(watch, "moving"))
+    with _moving(quiet=json) as watch:
+        moved = opened_store(store).push(opened_store(to), what or (), name=name, watch=watch)
     _tell(moved, to, json=json)
 
 
@@ -139,8 +140,8 @@ def pull(
 ) -> None:
     """Bring versions and runs here from another store; only what is missing is moved."""
     _named(source)
-    with watching(quiet=json) as watch:
-        moved = opened_store(store).pull(opened_store(source), what or (), name=name, tell=_counted(watch, "moving"))
+    with _moving(quiet=json) as watch:
+        moved = opened_store(store).pull(opened_store(source), what or (), name=name, watch=watch)
     _tell(moved, "this store", json=json)
 
 
@@ -177,6 +178,22 @@ def _named(other: str) -> None:
 
     if not other:
         raise UsageError("the other store is empty; name a folder or a URL such as s3://bucket/networks")
+
+
+@contextmanager
+def _moving(*, quiet: bool) -> Iterator[Watch]:
+    """Show the progress of what is moved inside; Ctrl-C ends it between two pieces."""
+    from engram.records import Progress
+
+    note = "stopping as soon as what is just on its way has arrived"
+    with watching(quiet=quiet) as watch, halting(watch, note) as halt:
+
+        def see(progress: Progress) -> None:
+            watch(progress)
+            if halt():
+                raise KeyboardInterrupt
+
+        yield see
 
 
 def _tell(moved: Moved, to: str, *, json: bool) -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from engram.cli.bars import watching
+from engram.cli.bars import halting, watching
 from engram.cli.terminal import JSON, STORE, names, notice, say, show_json, table
 
 if TYPE_CHECKING:
-    from engram.records import Version, Watch
+    from engram.records import Version
     from engram.store.store import Store
 
 __all__ = ["COMMANDS"]
 
+_STOPPING = "stopping after this step, with a checkpoint; press Ctrl-C again to stop at once"
 FILE = typer.Argument(..., help="The pipeline file.", metavar="FILE")
 
 
@@ -84,7 +82,7 @@ def run(file: Path = FILE, store: str = STORE, json: bool = JSON) -> None:
 
     known = settings.read()
     opened = open_store(store, known)
-    with watching(quiet=json) as watch, _halting(watch) as halt:
+    with watching(quiet=json) as watch, halting(watch, _STOPPING) as halt:
         version = train(file, store=opened, settings=known, watch=watch, halt=halt)
     _kept(version, opened, json=json)
 
@@ -107,19 +105,9 @@ def resume(
 
     known = settings.read()
     opened = open_store(store, known)
-    with watching(quiet=json) as watch, _halting(watch) as halt:
+    with watching(quiet=json) as watch, halting(watch, _STOPPING) as halt:
         version = go_on(run, store=opened, settings=known, watch=watch, halt=halt, at=at, folder=folder)
     _kept(version, opened, json=json)
-
-
-@contextmanager
-def _halting(watch: Watch) -> Iterator[Callable[[], bool]]:
-    from engram.lifecycle.stopping import halting
-    from engram.records import Progress
-
-    said = Progress("noticed", note="stopping after this step, with a checkpoint; press Ctrl-C again to stop at once")
-    with halting(lambda: watch(said), (signal.SIGINT, signal.SIGTERM)) as halt:
-        yield halt
 
 
 def _kept(version: Version, opened: Store, *, json: bool) -> None:

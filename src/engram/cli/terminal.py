@@ -102,7 +102,7 @@ def when(moment: datetime, unit: str = "minutes") -> str:
     return (local if twice else bare).isoformat(" ", timespec=unit)
 
 
-def size(count: int) -> str:
+def size(count: float) -> str:
     """Bytes in the unit that reads best."""
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):

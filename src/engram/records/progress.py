@@ -14,9 +14,10 @@ class Progress:
 
     Attributes:
         stage: what is being done, in one or two words (``reading``, ``training``, ``judging``).
-        done, total: in steps of the stage; total 0 means that the end is not known.
+        done, total: in steps of the stage, or in what ``unit`` says; total 0 means that the end is not known.
         numbers: the latest figures (``epoch``, ``train.loss`` …).
         note: something a person should read (a kept checkpoint, a row left out).
+        unit: ``B`` where bytes are counted.
     """
 
     stage: str
@@ -24,6 +25,7 @@ class Progress:
     total: int = 0
     numbers: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    unit: str = ""
 
 
 Watch = Callable[[Progress], None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,26 +39,31 @@ class Borrowed:
     Attributes:
         place: where it is.
         blob: what it should be.
-        tell: called once it was read.
+        tell: called with the bytes of it that were read so far, each time some more were taken.
     """
 
     place: Place
     blob: Blob
-    tell: Callable[[Blob], None] = lambda _blob: None
+    tell: Callable[[Blob, int], None] = lambda _blob, _read: None
 
     def chunks(self) -> Iterator[memoryview]:
         """Its bytes.
 
         Raises:
-            StoreError: they are not those that the digest says; nothing must be made of them.
+            StoreError: at the end, they were not those that the digest says; nothing must be made of them.
         """
-        content = self.place.map(self.blob.digest)
-        if not matches(content, self.blob):
+        seen, read = hashlib.sha256(), 0
+        for piece in self.place.pieces(self.blob.digest):
+            seen.update(piece)
+            if read:
+                self.tell(self.blob, read)
+            yield piece
+            read += len(piece)
+        if (f"sha256:{seen.hexdigest()}", read) != (self.blob.digest, self.blob.size):
             raise StoreError(
                 f"{self.blob.digest} is damaged in {self.place.url}; run engram verify --repair there, from a copy"
             )
-        yield memoryview(content)
-        self.tell(self.blob)
+        self.tell(self.blob, read)
 
 
 Content = bytes | Shard | Borrowed
@@ -94,6 +100,8 @@ def hashed(contents: Sequence[Content], *, gently: bool = False) -> list[Blob]:
 def put(place: Place, contents: Mapping[Blob, Content], made: list[Blob], *, gently: bool = False) -> None:
     """Write the contents that the place does not have yet; all of them are durable when this returns.
 
+    Where one is refused, or the caller is interrupted, those that are being written end with their next piece.
+
     Args:
         place: where to.
         contents: they must not have changed since they were hashed.
@@ -103,18 +111,30 @@ def put(place: Place, contents: Mapping[Blob, Content], made: list[Blob], *, gen
     Raises:
         StoreError: the place refused one; those in ``made`` are there.
     """
-    absent = place.missing({blob.digest: blob.size for blob in contents})
+    absent, over = place.missing({blob.digest: blob.size for blob in contents}), threading.Event()
 
     def one(blob: Blob) -> None:
         content = contents[blob]
-        place.put(blob.digest, [memoryview(content)] if isinstance(content, bytes) else content.chunks())
+        chunks = [memoryview(content)] if isinstance(content, bytes) else content.chunks()
+        place.put(blob.digest, _until(over, chunks))
         made.append(blob)
 
     wanted = [blob for blob in contents if blob.digest in absent]
     with _hands(gently) as pool:
-        for _ in pool.map(one, wanted):
-            pass
+        try:
+            for _ in pool.map(one, wanted):
+                pass
+        except BaseException:
+            over.set()
+            raise
     place.settle()
+
+
+def _until(over: threading.Event, chunks: Iterable[memoryview]) -> Iterator[memoryview]:
+    for chunk in chunks:
+        if over.is_set():
+            raise StoreError("a blob was not written to its end, because what it belongs to was given up; try again")
+        yield chunk
 
 
 def _hands(gently: bool) -> ThreadPoolExecutor:

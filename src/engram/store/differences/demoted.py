@@ -145,6 +145,16 @@ class Demoted:
         """A blob to look into, in place where it is there plain."""
         return self._read(digest, self.plain.map)
 
+    def pieces(self, digest: str) -> Iterator[memoryview]:
+        """The bytes of a blob in their order, some megabytes at a time where it is there plain."""
+        read = 0
+        try:
+            for piece in self.plain.pieces(digest):
+                yield piece
+                read += len(piece)
+        except StoreError:
+            yield memoryview(self.get(digest))[read:]
+
     def list(self) -> Iterator[tuple[str, int]]:
         """The digests of all blobs, with the bytes that each takes as it is stored."""
         seen = set()

@@ -10,8 +10,9 @@ import itertools
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -118,6 +119,25 @@ class Bucket:
             with ThreadPoolExecutor(_RANGES_AT_ONCE) as pool:
                 rest = pool.map(lambda cut: self._part(name, cut, min(cut + PART, stop))[0], cuts)
                 return b"".join([first, *rest])
+
+    def parts(self, name: str) -> Iterator[bytes]:
+        """The same, a part after the other; a few of those that come next are on their way meanwhile."""
+        with self._sentences("read", name):
+            first, size = self._part(name, 0, PART)
+        yield first
+        cuts = iter(range(PART, size, PART))
+        pool, coming = ThreadPoolExecutor(_RANGES_AT_ONCE), deque[Future[tuple[bytes, int]]]()
+        try:
+            for cut in itertools.islice(cuts, _RANGES_AT_ONCE):
+                coming.append(pool.submit(self._part, name, cut, cut + PART))
+            while coming:
+                with self._sentences("read", name):
+                    part, _ = coming.popleft().result()
+                for cut in itertools.islice(cuts, 1):
+                    coming.append(pool.submit(self._part, name, cut, cut + PART))
+                yield part
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def whole(self, name: str, most: int) -> bytes:
         """The bytes of an object that may be replaced meanwhile, those before or those after, if it has few enough."""

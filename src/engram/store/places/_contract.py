@@ -64,6 +64,10 @@ class Place(Protocol):
         """A blob to look into, in place where the place allows it."""
         ...
 
+    def pieces(self, digest: str) -> Iterator[memoryview]:
+        """The bytes of a blob in their order, some megabytes at a time, so that a large one need not be held whole."""
+        ...
+
     def list(self) -> Iterator[tuple[str, int]]:
         """The digests of all blobs with their sizes in bytes, in no order."""
         ...

@@ -102,6 +102,11 @@ class Objects:
         """All bytes of a blob: there is nothing to map."""
         return self.get(digest)
 
+    def pieces(self, digest: str) -> Iterator[memoryview]:
+        """The bytes of a blob in their order, a part at a time; those that come next are on their way meanwhile."""
+        for part in self._bucket.parts(_name(digest)):
+            yield memoryview(part)
+
     def list(self) -> Iterator[tuple[str, int]]:
         """The digests of all blobs with their sizes."""
         for name, size in self._bucket.list(_BLOBS):

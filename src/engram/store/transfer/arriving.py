@@ -77,7 +77,7 @@ def _register(connection: Connection, version: Version, manifest: Manifest) -> V
 def _renamed(target: Site, load: Load, version: Version, count: Count) -> str:
     """Take in a version as the next of a name, with the original as its parent."""
     original = load.manifest
-    borrowed = {path: Borrowed(load.place, blob, count.add) for path, blob in original.files.items()}
+    borrowed = {path: Borrowed(load.place, blob, count.read) for path, blob in original.files.items()}
     del borrowed["version.json"]
     kept = Kept(
         name=version.name,

@@ -6,15 +6,18 @@ A blob that several versions share is missing once, so the count is over blobs a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from engram.records import Progress, Watch
 from engram.store import manifests
 from engram.store.manifests import Manifest
 from engram.store.objects import Blob, Borrowed
 from engram.store.places._contract import Place
 
-__all__ = ["Count", "Load", "load"]
+__all__ = ["Count", "Load", "load", "missing"]
+
+_AT_ONCE = 1_000  # digests that are looked for between two looks of whoever watches
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +28,9 @@ class Load:
     manifest: Manifest
 
     def contents(self, count: Count) -> dict[Blob, Borrowed]:
-        """Every blob as content for another place; each is counted when it was read."""
+        """Every blob as content for another place, counted on its way."""
         blobs = (Blob(digest, size) for digest, size in self.manifest.blobs.items())
-        return {blob: Borrowed(self.place, blob, count.add) for blob in blobs}
+        return {blob: Borrowed(self.place, blob, count.read) for blob in blobs}
 
 
 def load(place: Place, digest: str) -> Load:
@@ -39,39 +42,72 @@ def load(place: Place, digest: str) -> Load:
     return Load(place, manifests.read(place, digest))
 
 
+def missing(loads: Iterable[Load], target: Place, watch: Watch) -> dict[str, int]:
+    """Digest → size of what these need and a place lacks."""
+    needed = {digest: size for one in loads for digest, size in one.manifest.blobs.items()}
+    ordered, found = list(needed), dict[str, int]()
+    for start in range(0, len(ordered), _AT_ONCE):
+        part = ordered[start : start + _AT_ONCE]
+        found |= {digest: needed[digest] for digest in target.missing({digest: needed[digest] for digest in part})}
+        watch(Progress("comparing", min(start + _AT_ONCE, len(ordered)), len(ordered)))
+    return found
+
+
 @dataclass(slots=True)
 class Count:
     """Bytes on their way; several threads add to them.
 
     Attributes:
-        absent: digest → size of what the target lacks and has not got yet.
-        tell: called with the bytes that arrived so far and those in all.
-        done: bytes that arrived.
-        blobs: how many did.
+        expected: digest → size of what the target lacked at first.
+        watch: told of every piece.
+        done: bytes that were moved, those of unfinished blobs among them.
+        total: bytes that are moved in all.
+        arrived: digest → size of the blobs that came over.
     """
 
-    absent: dict[str, int]
-    tell: Callable[[int, int], None]
+    expected: dict[str, int]
+    watch: Watch
     done: int = 0
-    blobs: int = 0
+    total: int = 0
+    arrived: dict[str, int] = field(default_factory=dict)
+    _moving: dict[str, int] = field(default_factory=dict)
+    _what: str = ""
+    _lately: set[str] = field(default_factory=set)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
-    @classmethod
-    def of(cls, loads: Iterable[Load], target: Place, tell: Callable[[int, int], None]) -> Count:
-        """What these need and a place lacks."""
-        needed = {digest: size for one in loads for digest, size in one.manifest.blobs.items()}
-        return cls({digest: needed[digest] for digest in target.missing(needed)}, tell)
+    def __post_init__(self) -> None:
+        self.total = sum(self.expected.values())
 
-    def add(self, blob: Blob) -> None:
-        """A blob was read."""
+    def begin(self, what: str) -> None:
+        """The next one is on its way, and what it is called."""
         with self._turn:
-            self.absent.pop(blob.digest, None)
-            self.done += blob.size
-            self.blobs += 1
-            self.tell(self.done, self.done + sum(self.absent.values()))
+            self._what, self._lately = what, set()
 
-    def only(self, coming: Iterable[Load]) -> None:
-        """Expect no more than what these need: something else was left out."""
+    def read(self, blob: Blob, size: int) -> None:
+        """So many bytes of a blob were read by now, and handed on."""
+        with self._turn:
+            if blob.digest not in self.expected:  # it went meanwhile where it was there before
+                self.expected[blob.digest] = blob.size
+                self.total += blob.size
+            self.done += size - self._moving.pop(blob.digest, 0) - self.arrived.pop(blob.digest, 0)
+            if size == blob.size:
+                self.arrived[blob.digest] = size
+                self._lately.add(blob.digest)
+            else:
+                self._moving[blob.digest] = size
+            self._say()
+
+    def without(self, coming: Iterable[Load]) -> None:
+        """The one on its way is left out: forget what was moved for it in vain, and what only it would need."""
         needed = {digest for one in coming for digest in one.manifest.blobs}
         with self._turn:
-            self.absent = {digest: size for digest, size in self.absent.items() if digest in needed}
+            for digest in self._lately:
+                self.arrived.pop(digest, None)
+            self._moving.clear()
+            self.expected = {one: size for one, size in self.expected.items() if one in needed or one in self.arrived}
+            self.done, self.total = sum(self.arrived.values()), sum(self.expected.values())
+            self._say()
+
+    def _say(self) -> None:
+        blobs = f"{len(self.arrived):,}/{len(self.expected):,} blobs"
+        self.watch(Progress("moving", self.done, self.total, note=f"{self._what}  {blobs}", unit="B"))

@@ -7,10 +7,10 @@ goes; where another version has its number already, it can be taken in as the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from engram.errors import StoreError
+from engram.errors import Interrupted, StoreError
+from engram.records import Progress, Watch
 from engram.store import versions
 from engram.store.training.runs import Saved
 from engram.store.transfer import arriving, loads
@@ -42,7 +42,7 @@ class Moved:
     size: int = 0
 
 
-def move(source: Site, target: Site, choice: Choice, *, name: str = "", tell: Callable[[int, int], None]) -> Moved:
+def move(source: Site, target: Site, choice: Choice, *, name: str = "", watch: Watch) -> Moved:
     """Bring what was chosen to another store.
 
     Args:
@@ -50,38 +50,92 @@ def move(source: Site, target: Site, choice: Choice, *, name: str = "", tell: Ca
         target: where it is to be; versions are written plain there.
         choice: as ``chosen`` says.
         name: under which versions are taken in as the next ones; empty keeps names and numbers.
-        tell: called with the bytes moved so far and in all.
+        watch: told how far it has come, in bytes once it is known what is missing.
 
     Raises:
         UsageError: the target has another version with the number of one of these.
         StoreError: a store refuses, or a blob is damaged where it comes from.
+        Interrupted: Ctrl-C was pressed; what has arrived is whole, and the same again goes on from there.
     """
-    target.place.prepare()
-    target.catalog.prepare()
-    wanted = [loads.load(source.place, version.digest) for version in choice.versions]
-    saved = [one for _, checkpoints in choice.runs.values() for one in checkpoints]
-    held = {one.digest: load for one in saved if (load := _load(source, one)) is not None}
-    count = Count.of([*wanted, *held.values()], target.place, tell)
-    names = tuple(arriving.version(target, load, name, count) for load in wanted)
-    aliases = arriving.aliases(source, target) if choice.aliases else 0
-    for of_run, _ in choice.runs.values():
-        arriving.run(target, of_run)
-    arrived = 0
-    for one in saved:
-        load = held.pop(one.digest, None)
-        if load is not None and arriving.checkpoint(source, target, load, one, count):
-            arrived += 1
-        else:
-            count.only(held.values())
-    versions.publish(target)
-    return Moved(names, arrived, len(saved) - arrived, aliases, count.blobs, count.done)
-
-
-def _load(source: Site, saved: Saved) -> Load | None:
-    """What a checkpoint needs; None if retention has let go of it."""
+    way = _Way(source, target, choice, watch)
     try:
-        return loads.load(source.place, saved.digest)
-    except StoreError:
-        if arriving.held(source, saved):
-            raise
-        return None
+        return way.moved(name)
+    except KeyboardInterrupt:
+        raise Interrupted(way.stopped()) from None
+
+
+@dataclass(slots=True)
+class _Way:
+    """A transfer while it lasts.
+
+    Attributes:
+        versions: that have arrived, as they are called there.
+        checkpoints: that the target has by now.
+        left_out: those that it will not have.
+    """
+
+    source: Site
+    target: Site
+    choice: Choice
+    watch: Watch
+    versions: list[str] = field(default_factory=list)
+    checkpoints: int = 0
+    left_out: int = 0
+    count: Count | None = None
+
+    def moved(self, name: str) -> Moved:
+        """Go all of it."""
+        self.target.place.prepare()
+        self.target.catalog.prepare()
+        saved = [one for _, checkpoints in self.choice.runs.values() for one in checkpoints]
+        wanted, held = self._loads(saved)
+        missing = loads.missing([*wanted, *held.values()], self.target.place, self.watch)
+        self.count = count = Count(missing, self.watch)
+        for version, load in zip(self.choice.versions, wanted, strict=True):
+            count.begin(version.reference)
+            self.versions.append(arriving.version(self.target, load, name, count))
+        aliases = arriving.aliases(self.source, self.target) if self.choice.aliases else 0
+        for of_run, _ in self.choice.runs.values():
+            arriving.run(self.target, of_run)
+        for one in saved:
+            self._checkpoint(one, held, count)
+        versions.publish(self.target)
+        size = sum(count.arrived.values())
+        return Moved(tuple(self.versions), self.checkpoints, self.left_out, aliases, len(count.arrived), size)
+
+    def stopped(self) -> str:
+        """What has arrived, and how to go on."""
+        saved = sum(len(checkpoints) for _, checkpoints in self.choice.runs.values())
+        parts = [(len(self.versions), len(self.choice.versions), "versions"), (self.checkpoints, saved, "checkpoints")]
+        there = " and ".join(f"{done:,} of {of:,} {what}" for done, of, what in parts if of) or "nothing"
+        done, total = (self.count.done, self.count.total) if self.count else (0, 0)
+        return (
+            f"stopped: {self.target.place.url} has {there}, each of them whole, after {done / 1e6:,.1f} of "
+            f"{total / 1e6:,.1f} MB; do the same again to go on from there"
+        )
+
+    def _loads(self, saved: list[Saved]) -> tuple[list[Load], dict[str, Load]]:
+        """What every version needs, and every checkpoint that is still held."""
+        place, total = self.source.place, len(self.choice.versions) + len(saved)
+        wanted, held = list[Load](), dict[str, Load]()
+        for version in self.choice.versions:
+            wanted.append(loads.load(place, version.digest))
+            self.watch(Progress("reading", len(wanted), total))
+        for number, one in enumerate(saved, len(wanted) + 1):
+            try:
+                held[one.digest] = loads.load(place, one.digest)
+            except StoreError:
+                if arriving.held(self.source, one):
+                    raise
+            self.watch(Progress("reading", number, total))
+        return wanted, held
+
+    def _checkpoint(self, saved: Saved, held: dict[str, Load], count: Count) -> None:
+        """Bring a checkpoint over, unless retention lets go of it before it is there."""
+        load = held.pop(saved.digest, None)
+        count.begin(f"{saved.run}@{saved.step}")
+        if load is not None and arriving.checkpoint(self.source, self.target, load, saved, count):
+            self.checkpoints += 1
+        else:
+            self.left_out += 1
+            count.without(held.values())

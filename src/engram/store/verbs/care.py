@@ -8,6 +8,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from engram.errors import UsageError
+from engram.records import Progress, Watch
 from engram.store import rebuild, sweep, verify, versions
 from engram.store.differences import demotion
 from engram.store.moves import history
@@ -27,6 +28,10 @@ Tell = Callable[[int, int], None]
 
 
 def _ignore(_done: int, _total: int) -> None:
+    """Nobody is watching."""
+
+
+def _unwatched(_progress: Progress) -> None:
     """Nobody is watching."""
 
 
@@ -111,7 +116,7 @@ class Care(Opened):
         demotion.tidy(self._site)
         return sweep.sweep(self._site, grace, tell)
 
-    def push(self, to: Opened, what: Sequence[str] = (), *, name: str = "", tell: Tell = _ignore) -> Moved:
+    def push(self, to: Opened, what: Sequence[str] = (), *, name: str = "", watch: Watch = _unwatched) -> Moved:
         """Bring versions and runs to another store; only what it lacks is moved.
 
         A run may be trained meanwhile: checkpoints that its retention lets go of before they are moved are left out.
@@ -120,18 +125,19 @@ class Care(Opened):
             to: the other store; it is made if there is none.
             what: references and ids of runs; everything if empty.
             name: under which versions are taken in there as the next ones; empty keeps names and numbers.
-            tell: called with the bytes moved so far and in all.
+            watch: told how far it has come: what is read and compared, and then the bytes that are moved.
 
         Raises:
             UsageError: the other store has another version with the number of one of these.
             VersionNotFound: there is no such version or run.
             StoreError: a store refuses, or a blob is damaged here; what was moved stays, and asking again goes on.
+            Interrupted: Ctrl-C was pressed; likewise, and the message says what has arrived.
         """
-        return _moved(self, to, what, name=name, tell=tell)
+        return _moved(self, to, what, name=name, watch=watch)
 
-    def pull(self, source: Opened, what: Sequence[str] = (), *, name: str = "", tell: Tell = _ignore) -> Moved:
+    def pull(self, source: Opened, what: Sequence[str] = (), *, name: str = "", watch: Watch = _unwatched) -> Moved:
         """Bring versions and runs here from another store, as ``push`` does from there."""
-        return _moved(source, self, what, name=name, tell=tell)
+        return _moved(source, self, what, name=name, watch=watch)
 
     def _ended(self) -> list[str]:
         """The runs that nobody adds checkpoints to."""
@@ -139,11 +145,11 @@ class Care(Opened):
             return [run.id for run in runs.every(connection) if run.status != "running"]
 
 
-def _moved(source: Opened, target: Opened, what: Sequence[str], *, name: str, tell: Tell) -> Moved:
+def _moved(source: Opened, target: Opened, what: Sequence[str], *, name: str, watch: Watch) -> Moved:
     if source.url == target.url or source.folder.resolve() == target.folder.resolve():
         raise UsageError(f"both are the store at {source.url}; name another one")
     with source._reading() as connection:  # noqa: SLF001 - all are stores
         choice = choosing.chosen(connection, what)
     if name:
         choice = choosing.alone(choice, name)
-    return moving.move(source._site, target._released, choice, name=name, tell=tell)  # noqa: SLF001 - likewise
+    return moving.move(source._site, target._released, choice, name=name, watch=watch)  # noqa: SLF001 - likewise

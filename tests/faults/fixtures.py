@@ -12,7 +12,7 @@ import pytest
 
 from faults.stage import KINDS, Fault, Stage, Step, build, open_stage
 
-__all__ = ["Ground", "ended", "furnished", "ground", "stage"]
+__all__ = ["Ground", "ended", "furnished", "ground", "outlived", "stage"]
 
 _ROOM = 1_000_000_000
 
@@ -60,6 +60,17 @@ def furnished(stage: Stage, ground: Ground) -> Path:
     """A store with a past; tests copy it."""
     folder = ground.folder / "furnished"
     outcome = stage.play(folder, Step("furnish"))
+    assert not outcome.told("raised"), outcome
+    return folder
+
+
+@pytest.fixture(scope="session")
+def outlived(stage: Stage, ground: Ground) -> Path:
+    """A run of which a checkpoint has outlived the one that it stands on, so that it is to be moved to another."""
+    folder = ground.folder / "outlived"
+    saved = [act for step in range(1, 6) for act in (["checkpoint", step], ["demote", 2])]
+    acts = [["begin", "income-1", "last 1, every 2nd"], *saved, ["checkpoint", 6]]
+    outcome = stage.play(folder, Step("play", {"acts": acts}))
     assert not outcome.told("raised"), outcome
     return folder
 

@@ -14,15 +14,19 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sqlalchemy import Connection
 
 from engram.cli.application import main
 from engram.records import Checkpoint, Model, Run, Signature, TensorSpec, TrainingState
 from engram.store import disk
+from engram.store.catalogs._contract import Catalog
+from engram.store.differences import demotion
 from engram.store.store import Store
 from engram.store.store import open as open_store
 
@@ -102,8 +106,8 @@ def _alias(store: Store, tell: Tell, reference: str) -> None:
     tell("moved", move.target)
 
 
-def _begin(store: Store, tell: Tell, identity: str = RUN) -> None:
-    store.begin(Run(identity, "income", _MOMENT, "running", "[data]\n", "[lock]\n", "/home/ada"))
+def _begin(store: Store, tell: Tell, identity: str = RUN, hold: str = "") -> None:
+    store.begin(Run(identity, "income", _MOMENT, "running", "[data]\n", "[lock]\n", "/home/ada", hold=hold))
     tell("begun", identity)
 
 
@@ -117,6 +121,34 @@ def _checkpoint(store: Store, tell: Tell, step: int, best: bool = False) -> None
 def _finish(store: Store, tell: Tell, status: str) -> None:
     store.finish(RUN, status)
     tell("finished", status)
+
+
+def _demote(store: Store, tell: Tell, last: int = 0) -> None:
+    """Make old checkpoints small, as is done after every save."""
+    done = demotion.demote(store._site, RUN, last=last)
+    tell("demoted", done.blobs)
+
+
+def _demote_beside(store: Store, tell: Tell) -> None:
+    """The same, while somebody tidies up: he takes what was just written for what a killed process has left."""
+    site = replace(store._site, catalog=_Beside(store._catalog, lambda: demotion.tidy(store._site)))
+    done = demotion.demote(site, RUN)
+    tell("demoted", done.blobs)
+
+
+class _Beside:
+    """A catalog before whose first writing somebody else does something."""
+
+    def __init__(self, catalog: Catalog, first: Callable[[], object]) -> None:
+        self._catalog, self._first = catalog, first
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._catalog, name)
+
+    def write(self, action: Callable[[Connection], Any]) -> Any:
+        first, self._first = self._first, lambda: None
+        first()
+        return self._catalog.write(action)
 
 
 def _sweep(store: Store, tell: Tell) -> None:
@@ -136,6 +168,8 @@ _ACTS: dict[str, Callable[..., None]] = {
     "begin": _begin,
     "checkpoint": _checkpoint,
     "finish": _finish,
+    "demote": _demote,
+    "demote beside": _demote_beside,
     "sweep": _sweep,
     "rebuild": _rebuild,
 }
@@ -147,6 +181,7 @@ def examine(folder: Path, tell: Tell) -> None:
     files = {
         "blobs": sorted(path.name for path in folder.glob("blobs/sha256/*")),
         "incoming": sorted(path.name for path in folder.glob("incoming/*")),
+        "differences": sorted(path.name for path in folder.glob("deltas/*/*")),
     }
     if not folder.joinpath("catalog.db").exists():
         tell("found", {"versions": {}, "moves": [], "runs": {}, "damage": [], "listed": {}, **files})

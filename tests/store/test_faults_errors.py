@@ -24,7 +24,8 @@ WORKS = {
 }
 FIRST = Step("keep", {"seed": 5})
 CARE = {"sweep": Step("play", {"acts": [["sweep"]]}), "make the catalog anew": Step("play", {"acts": [["rebuild"]]})}
-NOTHING = {"versions": {}, "moves": [], "runs": {}, "damage": [], "listed": {}, "blobs": [], "incoming": []}
+EMPTY = {"blobs": [], "incoming": [], "differences": []}
+NOTHING = {"versions": {}, "moves": [], "runs": {}, "damage": [], "listed": {}, **EMPTY}
 NEXT = Step("keep", {"seed": 999, "name": "next"})
 
 

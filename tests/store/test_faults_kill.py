@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -83,3 +84,42 @@ def test_a_kill_at_any_moment_loses_nothing_acknowledged(stage, ground, ended, e
         assert ("next", 1, 999) in view(second)[0]
         told += len(outcome.told("kept"))
     assert told > effort / 4
+
+
+SMALL = {
+    "make them small": [["demote"]],
+    "make them small while somebody tidies up": [["demote beside"]],
+    "end the run and look after the store": [["finish", "stopped"], ["sweep"]],
+}
+SWEEP = Step("play", {"acts": [["sweep"]]})
+
+
+def tidied(stage, folder):
+    """What lies there once whoever comes next has looked after the store, twice: what he finds loose goes then."""
+    finish = Step("play", {"acts": [["finish", "stopped"]]})
+    *_, last = seen(stage, folder, finish, SWEEP, SWEEP, LOOK)
+    view(last)
+    return {part: last[part] for part in ("blobs", "differences", "runs")}
+
+
+@both(quick=23, full=1)
+@pytest.mark.parametrize("work", SMALL)
+def test_a_kill_while_old_checkpoints_are_made_small_loses_none_and_leaves_nothing(
+    stage, ground, outlived, work, effort
+):
+    """One stands on what only it holds, and is moved: of the forms that it has meanwhile, there is one that reads."""
+    step = Step("play", {"acts": SMALL[work]})
+    folder = ground.copy(outlived)
+    before, after = map(view, seen(stage, folder, LOOK, step, LOOK))
+    assert before[2]["income-1"][1] == after[2]["income-1"][1] == [6, 4, 2]
+    wanted = tidied(stage, folder)
+    for mode, start in (("kill before", 1), ("kill after", 1 + effort // 2)):
+        for nth in itertools.count(start, effort):
+            folder = ground.copy(outlived)
+            outcome = stage.play(folder, replace(step, fault=Fault(mode, nth)))
+            (first,) = seen(stage, folder, LOOK)
+            assert view(first) in (before, after), (mode, nth)
+            assert tidied(stage, folder) == wanted, (mode, nth)
+            if not outcome.killed:
+                break
+        assert nth > 25

@@ -1,5 +1,7 @@
 """How a blob is stored changes only where nobody is in the way, and never without a form that can be read."""
 
+import os
+import signal
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,9 +12,10 @@ from sqlalchemy import insert, select
 from engram.errors import StoreError
 from engram.records import Checkpoint, TrainingState
 from engram.store import leases, manifests, tables
-from engram.store.differences import deltas, swaps
+from engram.store.differences import deltas, demotion, swaps
 from engram.store.differences.demoted import Difference, differences
 from engram.store.differences.swaps import Swap
+from engram.store.store import open as open_store
 from engram.store.writing import Site
 
 WEIGHTS = "model-00001-of-00001.safetensors"
@@ -148,6 +151,38 @@ def test_a_difference_that_was_tidied_away_meanwhile_is_written_again(store, blo
     store._place.remove(change.after.name)
     assert swaps.swap(store._site, [change])
     assert store._place.get(blobs[0]) == content
+
+
+def test_a_blob_is_not_moved_to_what_was_tidied_away_meanwhile(store, blobs):
+    """Its catalog would say that it stands on the third, nothing would hold the second, and only that is there."""
+    first, second, third, _ = blobs
+    content = store._place.get(first)
+    assert swaps.swap(store._site, [differ(store, first, second)])
+    late = replace(differ(store, first, third), before=second)
+    assert demotion.tidy(store._site) == 1
+    assert [one.base for one in differences(store._plain, first)] == [second]
+    assert not swaps.swap(store._site, [late])
+    assert (row(store, first).base, forms(store, first)) == (second, (False, [second]))
+    assert store._place.get(first) == content
+    assert swaps.swap(store._site, [replace(differ(store, first, third), before=second)])
+    assert (row(store, first).base, forms(store, first)) == (third, (False, [third]))
+    assert store._place.get(first) == content
+
+
+def test_what_a_killed_process_was_changing_may_be_changed(store, blobs):
+    first, second, _, _ = blobs
+    child = os.fork()
+    if child == 0:
+        mine = open_store(store.folder, who="eve")
+        change = differ(mine, first, second)
+        mine._catalog.write(lambda connection: swaps._seize(connection, [change], -7, mine._now()))
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert forms(store, first) == (True, [second])
+    assert demotion.tidy(store._site) == 1
+    assert forms(store, first) == (False, [second])
+    with store._catalog.reading() as connection:
+        assert connection.execute(select(tables.condemned)).all() == []
 
 
 def test_a_plain_blob_that_became_a_difference_meanwhile_is_written_again(store, blobs):

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -159,6 +161,63 @@ def test_a_removal_whose_process_died_does_not_block_a_writer_for_ever(store, ne
     made = store.keep("income", replace(network(0), graph=b"the network's other graph"))
     assert made.number == kept.number + 1
     assert store.verify() == []
+
+
+def in_a_process(store: Store, work: Callable[[Store], object]) -> None:
+    """Done by a process that is killed as soon as it is done."""
+    child = os.fork()
+    if child == 0:
+        work(open_store(store.folder, who="eve"))
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+def test_what_a_killed_process_was_removing_is_removed_by_the_next_sweep(store, network):
+    store.keep("income", network(0))
+    lost = orphan(store, b"nobody needs this")
+    in_a_process(store, lambda mine: mine._catalog.write(lambda c: leases.mark(c, [lost], mine._now())))
+    assert store.sweep(grace=NOTHING).freed == {lost: 17}
+    with store._reading() as connection:
+        assert leases.orphaned(connection) == {}
+
+
+def test_what_somebody_else_has_taken_up_from_a_killed_process_is_left_to_him(store, network, clock):
+    store.keep("income", network(0))
+    lost = orphan(store, b"nobody needs this")
+    in_a_process(store, lambda mine: mine._catalog.write(lambda c: leases.mark(c, [lost], mine._now())))
+    with store._reading() as connection:
+        dead = leases.orphaned(connection)
+    clock.now += HOUR
+    assert store._catalog.write(lambda c: leases.remove(c, clock.now, clock.now, given_up=dead)) == {lost}
+    assert store._catalog.write(lambda c: leases.remove(c, clock.now, clock.now, given_up=dead)) == set()
+
+
+def test_who_removes_in_another_container_of_this_machine_is_not_taken_for_gone(store, network):
+    """Its number means nothing here, or somebody else."""
+    store.keep("income", network(0))
+    lost = orphan(store, b"nobody needs this")
+    work = f"""
+import sys
+from engram.store import leases
+from engram.store.store import open
+store = open({str(store.folder)!r}, who="eve")
+store._catalog.write(lambda connection: leases.mark(connection, [{lost!r}], store._now()))
+print("marked", flush=True)
+sys.stdin.read()
+"""
+    command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", work]
+    try:
+        there = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare on this machine: nothing can be put into a container")
+    with there:
+        assert there.stdout is not None
+        if there.stdout.readline() != "marked\n":
+            pytest.skip("this machine lets nobody be put into a container")
+        with store._reading() as connection:
+            assert leases.going(connection, {lost}) == {lost}
+            assert leases.orphaned(connection) == {}
+        assert open_store(store.folder, who="ada").sweep(grace=NOTHING).freed == {}
 
 
 @pytest.mark.parametrize("years", [-30, 30])

@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
@@ -152,11 +153,10 @@ def mark(connection: Connection, digests: Collection[str], now: datetime) -> set
     return free
 
 
-def orphaned(connection: Connection) -> set[str]:
-    """What a process of this machine was removing that is gone."""
-    condemned = tables.condemned
-    rows = connection.execute(select(condemned.c.digest, condemned.c.owner).where(condemned.c.deleting))
-    return {row.digest for row in rows if _gone(row.owner)}
+def orphaned(connection: Connection) -> dict[str, datetime]:
+    """What a process of this machine was removing that is gone, and when that began."""
+    rows = connection.execute(select(tables.condemned).where(tables.condemned.c.deleting))
+    return {row.digest: row.since for row in rows if _gone(row.owner)}
 
 
 def stuck(connection: Connection, now: datetime) -> dict[str, datetime]:
@@ -168,7 +168,12 @@ def stuck(connection: Connection, now: datetime) -> dict[str, datetime]:
 
 
 def remove(
-    connection: Connection, before: datetime, now: datetime, *, given_up: Collection[str] = (), most: int = 500
+    connection: Connection,
+    before: datetime,
+    now: datetime,
+    *,
+    given_up: Mapping[str, datetime] = MappingProxyType({}),
+    most: int = 500,
 ) -> set[str]:
     """Mark as being removed what was condemned before a moment and that nobody has needed since; those digests.
 
@@ -178,7 +183,8 @@ def remove(
         connection: of a transaction that writes.
         before: what was condemned later stays.
         now: the present moment.
-        given_up: what is ``stuck``, and was still so after ``PATIENCE``.
+        given_up: what is ``orphaned``, or was ``stuck`` and still so after ``PATIENCE``, and since when; what somebody
+            else has taken up since is left to him.
         most: how many at a time, so that removing them fits into ``REMOVING``.
     """
     condemned = tables.condemned
@@ -186,13 +192,22 @@ def remove(
     due = or_(condemned.c.since <= before, condemned.c.since > now + _FORGOTTEN)
     over = condemned.c.mark < min(_standing(connection, now), default=_NEVER)
     asked = select(condemned.c.digest).where(~condemned.c.deleting, due, over).limit(most)
-    ready = [*connection.execute(asked).scalars(), *going(connection, given_up)]
+    ready = [*connection.execute(asked).scalars(), *_still(connection, given_up)]
     free = unreached(connection, ready, now)
     save(connection, set(ready) - free)
     for part in _parts(sorted(free)):
         marked = update(condemned).where(condemned.c.digest.in_(part))
         connection.execute(marked.values(deleting=True, since=now, owner=owner()))
     return free
+
+
+def _still(connection: Connection, given_up: Mapping[str, datetime]) -> set[str]:
+    """Those that are marked as they were."""
+    condemned, found = tables.condemned, set[str]()
+    for part in _parts(sorted(given_up)):
+        asked = select(condemned.c.digest, condemned.c.since).where(condemned.c.digest.in_(part), condemned.c.deleting)
+        found |= {row.digest for row in connection.execute(asked) if row.since == given_up[row.digest]}
+    return found
 
 
 def clear(connection: Connection, digests: Collection[str], *, left: Collection[str], now: datetime) -> None:
@@ -219,8 +234,8 @@ def owner() -> str:
 def bury(connection: Connection) -> int:
     """Forget the leases of processes of this machine that are gone; how many.
 
-    One that is taken for gone and is not (it runs in a container that shares this machine) notices at the end that its
-    lease is over, and looks again whether everything is there.
+    One that is taken for gone and is not notices at the end that its lease is over, and looks again whether everything
+    is there.
     """
     rows = connection.execute(select(tables.leases.c.id, tables.leases.c.owner)).all()
     gone = [row.id for row in rows if _gone(row.owner)]
@@ -242,9 +257,10 @@ def _taken_apart(said: str) -> tuple[str, str, str, float]:
 
 @cache
 def _machine() -> str:
-    """This machine since it was started."""
+    """This machine since it was started; a container counts for one, because it does not see who runs in another."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{started}:{Path('/proc/self/ns/pid').readlink().name}"
     except OSError:
         return socket.gethostname()
 

@@ -75,7 +75,7 @@ def sweep(site: Site, grace: timedelta, tell: Callable[[int, int], None]) -> Swe
     while marked := site.catalog.write(mark):
         removed = writing.discard(site, marked)
         freed |= removed
-        given_up -= marked
+        given_up = {digest: since for digest, since in given_up.items() if digest not in marked}
         tell(len(freed), len(loose))
         if not removed:
             break
@@ -90,7 +90,7 @@ def _condemned(site: Site, digests: set[str]) -> set[str]:
     return site.catalog.write(lambda connection: leases.condemn(connection, digests, site.now()))
 
 
-def _given_up(site: Site) -> set[str]:
+def _given_up(site: Site) -> dict[str, datetime]:
     """What somebody began to remove and does not go on with: it is watched, because clocks of machines differ."""
     with site.catalog.reading() as connection:
         dead = leases.orphaned(connection)
@@ -99,7 +99,7 @@ def _given_up(site: Site) -> set[str]:
         time.sleep(_GLANCE)
         now = _stuck(site)
         seen = {digest: since for digest, since in seen.items() if now.get(digest) == since}
-    return dead | set(seen)
+    return dead | seen
 
 
 def _stuck(site: Site) -> dict[str, datetime]:

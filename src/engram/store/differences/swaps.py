@@ -5,6 +5,10 @@ blob as being removed, which is true of its other forms: a writer who needs the 
 would change it as well lets it be. Only then do the other forms go, and a second transaction takes the mark away. Who
 is killed in between leaves a blob that is there more than once. What a difference stands on is held from the first
 transaction on, for as long as the row of the difference is there.
+
+That transaction lets go of what the blob stood on before. So where it stood on something, the new form must still lie
+there while nobody else can be removing it, which is within that transaction: whoever tidies up beside takes what is
+written and does not count for a leftover.
 """
 
 from __future__ import annotations
@@ -56,7 +60,11 @@ def swap(site: Site, changes: Sequence[Swap]) -> list[Swap]:
     if not changes:
         return []
     place, token = over(site.place), -secrets.randbits(62) - 1
-    seized = site.catalog.write(lambda connection: _seize(connection, changes, token, site.now()))
+
+    def seize(connection: Connection) -> list[Swap]:
+        return _seize(connection, [change for change in changes if _safe(place, change)], token, site.now())
+
+    seized = site.catalog.write(seize)
     done, began = list[Swap](), time.monotonic()
     try:
         for change in seized:
@@ -67,6 +75,12 @@ def swap(site: Site, changes: Sequence[Swap]) -> list[Swap]:
             loose = site.catalog.write(lambda connection: _release(connection, done, token, site.now()))
             writing.discard(Site(place, site.catalog, site.now), loose)
     return done
+
+
+def _safe(place: Demoted, change: Swap) -> bool:
+    """Whether the blob reads when it may no longer stand on what it stood on: as a difference that lies there."""
+    moves = change.before is not None and change.after is not None
+    return not moves or change.after in differences(place.plain, change.digest)
 
 
 def room(connection: Connection, digest: str, base: str) -> bool:
@@ -106,10 +120,9 @@ def _seize(connection: Connection, changes: Sequence[Swap], token: int, now: dat
 
 def _changed(connection: Connection, change: Swap) -> bool:
     """Change the row of a blob, if it says what it should and the blob is not being removed."""
-    condemned, rows, after = tables.condemned, tables.deltas, change.after
+    rows, after = tables.deltas, change.after
     base = after.base if after else ""
-    going = select(condemned.c.digest).where(condemned.c.digest.in_([change.digest, base]), condemned.c.deleting)
-    if connection.execute(going).first() is not None or not _linked(connection, change.digest):
+    if leases.going(connection, {change.digest, base}) or not _linked(connection, change.digest):
         return False
     row = connection.execute(select(rows.c.base).where(rows.c.digest == change.digest)).scalar()
     if row != change.before or (after is not None and not _may(connection, change, after)):

@@ -53,6 +53,8 @@ $(STAMPS)/test: $(BIN)/python $(SOURCES)
 		|| echo "  no npm here: tests against Azurite and s3rver will be skipped, and say so"
 	@$(BIN)/python -m pip install --no-deps --quiet --quiet --target $(STAMPS)/mlflow --upgrade -r tests/servers/mlflow.txt \
 		|| echo "  no MLflow here: tests with it will be skipped, and say so"
+	@command -v skopeo >/dev/null || (apt-get update && apt-get install --yes skopeo) >/dev/null 2>&1 \
+		|| echo "  no skopeo here, and no right to install it: tests that copy versions with it will be skipped, and say so"
 	@touch $@ $(STAMPS)/demo
 
 $(STAMPS)/bench: $(STAMPS)/test

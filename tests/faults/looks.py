@@ -37,10 +37,10 @@ def view(found: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def pointed(found: dict[str, Any]) -> dict[str, str]:
-    """What ``index.json`` should list: the newest version of each name, and where the alias points."""
+    """What ``index.json`` should list: every version, the newest by its name alone too, and where the alias points."""
     newest: dict[str, tuple[int, str]] = {}
     for digest, (name, number, _) in found["versions"].items():
         newest[name] = max(newest.get(name, (0, "")), (number, digest))
     listed = {name: digest for name, (_, digest) in newest.items()}
-    listed |= {f"{name}:{number}": digest for name, (number, digest) in newest.items()}
+    listed |= {f"{name}:{number}": digest for digest, (name, number, _) in found["versions"].items()}
     return {**listed, "income@prod": found["moves"][-1]} if found["moves"] else listed

@@ -5,14 +5,22 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors import safe_open
+from sqlalchemy import insert
 
 from engram.records import TrainingState
-from engram.store import manifests
+from engram.store import manifests, tables
 from engram.store.store import open as open_store
+
+needs_skopeo = pytest.mark.skipif(
+    shutil.which("skopeo") is None, reason="skopeo is not installed; make test tries to: apt-get install skopeo"
+)
 
 
 @pytest.fixture
@@ -43,7 +51,8 @@ def test_the_folder_is_an_oci_image_layout(kept):
     found = index(kept)
     assert (found["schemaVersion"], found["mediaType"]) == (2, "application/vnd.oci.image.index.v1+json")
     names = {entry["annotations"]["org.opencontainers.image.ref.name"]: entry for entry in found["manifests"]}
-    assert list(names) == ["income", "income:2", "income@prod"]
+    assert list(names) == ["income", "income:2", "income:1", "income@prod"]
+    assert names["income:1"]["digest"] == kept.version("income:1").digest
     assert names["income"]["digest"] == names["income:2"]["digest"] == kept.version("income").digest
     assert names["income@prod"]["digest"] == kept.version("income:1").digest
     for path in kept.folder.glob("blobs/sha256/*"):
@@ -118,8 +127,8 @@ def test_the_same_content_has_the_same_manifest_wherever_it_is_kept(kept, networ
     assert twin.keep("income", network(1)).digest == kept.version("income:1").digest
 
 
-@pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo (Debian package skopeo) is not installed")
-@pytest.mark.parametrize("name", ["income", "income:2", "income@prod"])
+@needs_skopeo
+@pytest.mark.parametrize("name", ["income", "income:2", "income:1", "income@prod"])
 def test_skopeo_inspects_and_copies_a_version(kept, tmp_path, name):
     source, target = f"oci:{kept.folder}:{name}", tmp_path / "copy"
     raw = subprocess.run(["skopeo", "inspect", "--raw", source], check=True, capture_output=True).stdout
@@ -128,6 +137,103 @@ def test_skopeo_inspects_and_copies_a_version(kept, tmp_path, name):
     copied = {path.name for path in target.glob("blobs/sha256/*")}
     wanted = manifests.read(kept._place, kept.version(name).digest).blobs
     assert copied == {digest.removeprefix("sha256:") for digest in wanted}
+
+
+REFERENCE = re.compile(  # of the OCI image specification, annotations.md
+    r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*"
+)
+
+
+@given(st.lists(st.from_regex(r"[a-z0-9][a-z0-9._-]{0,6}", fullmatch=True), min_size=2, max_size=9, unique=True))
+def test_every_name_is_a_reference_of_the_specification_and_no_two_are_the_same(names):
+    called = [manifests.called(name) for name in names]
+    assert all(REFERENCE.fullmatch(f"{one}:7") and REFERENCE.fullmatch(f"{one}@{one}") for one in called)
+    assert len(set(called)) == len(names)
+    for name, one in zip(names, called, strict=True):
+        assert re.sub(r"\+([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), one) == name
+
+
+@needs_skopeo
+@pytest.mark.parametrize(("name", "called"), [("my_net.v2", "my_net.v2"), ("a..b-", "a+2e+2eb+2d")])
+def test_skopeo_finds_a_version_of_any_name(store, network, name, called):
+    for seed in range(2):
+        store.keep(name, network(seed))
+    store.alias(name, "prod--", f"{name}:1")
+    for reference, wanted in ((called, 2), (f"{called}:1", 1), (f"{called}@prod+2d+2d", 1)):
+        asked = ["skopeo", "inspect", "--raw", f"oci:{store.folder}:{reference}"]
+        raw = subprocess.run(asked, check=True, capture_output=True).stdout
+        assert f"sha256:{hashlib.sha256(raw).hexdigest()}" == store.version(f"{name}:{wanted}").digest
+
+
+def filled(store, count):
+    """A store in which so many versions were kept, as far as its catalog and its index are concerned."""
+    said = {"name": "many", "kept": store._now(), "holds": [], "metrics": {}, "data": "", "parents": [], "facts": {}}
+    rows = [{**said, "number": n, "digest": f"sha256:{n:064x}", "size": 1, "manifest": 1} for n in range(1, count + 1)]
+    store._catalog.write(lambda connection: connection.execute(insert(tables.versions), rows))
+
+
+def numbers(store):
+    names = [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in index(store)["manifests"]]
+    return [name for name in names if name.startswith("income:")]
+
+
+def test_a_large_store_lists_what_is_kept_for_a_fiftieth_of_the_time(store, network):
+    store.keep("income", network(1))
+    filled(store, 300)
+    now = [1_000.0]
+
+    def clock():
+        now[0] += 0.5
+        return now[0]
+
+    store._index._clock = clock
+    for seed in range(2, 51):  # each glance at the clock takes half a second, and so does writing the list
+        store.keep("income", network(seed % 3))
+    assert numbers(store) == ["income:2", "income:1"]
+    for seed in range(3):
+        store.keep("income", network(seed))
+    assert len(numbers(store)) > 45
+    store.alias("income", "prod", "income:52")
+    assert len(numbers(store)) == 53
+    store.keep("income", network(0))
+    assert len(numbers(store)) == 53
+    store.close()
+    assert len(numbers(store)) == 54
+
+
+def test_a_small_store_lists_every_version_at_once(store, network):
+    now = iter(range(0, 10**6, 100))
+    store._index._clock = now.__next__
+    for seed in range(3):
+        store.keep("income", network(seed))
+        assert len(numbers(store)) == seed + 1
+
+
+def test_what_a_program_kept_is_listed_when_it_ends(store, network):
+    store.keep("income", network(1))
+    filled(store, 300)
+    program = f"""
+import sys
+import numpy as np
+from engram.records import Model, Signature
+from engram.store.store import open
+store = open({str(store.folder)!r}, who="ada")
+for number in range(3):
+    store.keep("income", Model(b"graph", {{"w": np.full(3, number, np.float32)}}, Signature((), ())))
+    store._index._rests = float("inf")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert len(numbers(store)) == 4
+
+
+def test_verify_brings_the_list_up_to_date(store, network):
+    store.keep("income", network(1))
+    (store.folder / "index.json").write_text("[]")
+    assert store.verify() == []
+    assert numbers(store) == ["income:1"]
+    (store.folder / "index.json").unlink()
+    assert store.verify("income:1") == []
+    assert not (store.folder / "index.json").exists()
 
 
 @pytest.mark.parametrize(

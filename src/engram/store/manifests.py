@@ -7,7 +7,9 @@ which knows nothing of Engram still copies all of it, and a catalog can be made 
 
 from __future__ import annotations
 
+import json
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,13 +20,14 @@ from engram.store import documents, objects
 from engram.store.objects import Blob
 from engram.store.places._contract import Place
 
-__all__ = ["ARTIFACT", "MANIFEST", "Manifest", "build", "config", "index", "parse", "read"]
+__all__ = ["ARTIFACT", "MANIFEST", "Manifest", "build", "called", "config", "index", "parse", "read"]
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
 _CONFIG = "application/vnd.cncf.model.config.v1+json"
 _PATH = "org.cncf.model.filepath"
+_REFERENCE = re.compile(r"[a-z0-9]+(?:[-._][a-z0-9]+)*")
 _TYPES = {
     "weights": "application/vnd.cncf.model.weight.v1.raw",
     "model": "application/vnd.cncf.model.weight.config.v1.raw",
@@ -85,13 +88,32 @@ def config(facts: Mapping[str, Any], layers: Sequence[Blob]) -> bytes:
     return documents.encode({**facts, "modelfs": filesystem}, "config")
 
 
-def index(pointed: Sequence[tuple[str, Blob]]) -> bytes:
-    """The ``index.json`` of an OCI image layout: references and the manifests they mean."""
+def index(named: Sequence[tuple[str, Blob]]) -> bytes:
+    """The ``index.json`` of an OCI image layout.
+
+    Args:
+        named: references, made of names as ``called`` writes them, and the manifests they mean.
+    """
     listed = [
-        {**_descriptor(blob, MANIFEST, {"org.opencontainers.image.ref.name": name}), "artifactType": ARTIFACT}
-        for name, blob in pointed
+        {
+            "annotations": {"org.opencontainers.image.ref.name": name},
+            "artifactType": ARTIFACT,
+            "digest": blob.digest,
+            "mediaType": MANIFEST,
+            "size": blob.size,
+        }
+        for name, blob in named
     ]
-    return documents.encode({"schemaVersion": 2, "mediaType": _INDEX, "manifests": listed}, "index.json")
+    whole = {"manifests": listed, "mediaType": _INDEX, "schemaVersion": 2}  # in the order of their names
+    return json.dumps(whole, separators=(",", ":")).encode()
+
+
+def called(name: str) -> str:
+    """A name as a reference of an image layout may hold it, where signs stand alone and between letters or digits.
+
+    Where they do not, each is written as ``+`` and its code, which no name has: ``a..b`` becomes ``a+2e+2eb``.
+    """
+    return name if _REFERENCE.fullmatch(name) else re.sub(r"[-._]", lambda sign: f"+{ord(sign[0]):02x}", name)
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,6 @@ number used twice. Keeping the same content again makes another version, which s
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,13 +14,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, exists, func, insert, select, update
 
-from engram.errors import StoreError
 from engram.records import Model, Report, Version
-from engram.store import documents, manifests, tables
+from engram.store import documents, tables
 from engram.store.manifests import Manifest
-from engram.store.objects import Blob, Content
-from engram.store.places import kind
-from engram.store.writing import Draft, Record, Site
+from engram.store.objects import Content
+from engram.store.writing import Draft, Record
 
 __all__ = [
     "Kept",
@@ -33,13 +30,10 @@ __all__ = [
     "metrics",
     "names",
     "newest",
-    "pointed",
-    "publish",
     "register",
     "version",
 ]
 
-_LOG = logging.getLogger(__name__)
 _COUNTS = (("t", 1e12), ("b", 1e9), ("m", 1e6), ("k", 1e3))
 
 
@@ -131,15 +125,17 @@ def _version(kept: Kept, number: int, manifest: Manifest) -> Version:
 
 
 def register(connection: Connection, made: Version, manifest: int) -> Version:
-    """Add the row of a version; from the end of this transaction on it exists.
+    """Add the row of a version, from the end of this transaction on it exists; a catalog made anew may know it already.
 
     Args:
         connection: of a transaction that writes.
         made: the version.
         manifest: bytes of its manifest.
     """
-    columns = {field: getattr(made, field) for field in Version.__dataclass_fields__}
-    connection.execute(insert(tables.versions).values(**columns, manifest=manifest))
+    versions = tables.versions
+    if connection.execute(select(versions.c.digest).where(versions.c.digest == made.digest)).first() is None:
+        columns = {field: getattr(made, field) for field in Version.__dataclass_fields__}
+        connection.execute(insert(versions).values(**columns, manifest=manifest))
     return made
 
 
@@ -188,39 +184,6 @@ def names(connection: Connection) -> list[str]:
     """The names under which something is kept, sorted."""
     held = exists().where(tables.versions.c.name == tables.names.c.name)
     return list(connection.execute(select(tables.names.c.name).where(held).order_by(tables.names.c.name)).scalars())
-
-
-def publish(site: Site) -> None:
-    """Write ``index.json`` anew, after the transaction that changed what it lists: it must never name what is not kept.
-
-    It is written in a transaction of its own, so that writers take turns. A refusal is logged and not raised: what the
-    caller did is done, and whoever publishes next makes up for it. Only a folder is an OCI image layout; nobody reads
-    an index in an object store, where writers cannot take turns.
-    """
-    if kind(site.place.url) != "folder":
-        return
-    try:
-        site.catalog.write(lambda connection: site.place.write("index.json", manifests.index(pointed(connection))))
-    except StoreError as refused:
-        _LOG.warning("index.json is out of date", extra={"place": site.place.url, "why": str(refused)})
-
-
-def pointed(connection: Connection) -> list[tuple[str, Blob]]:
-    """What ``index.json`` lists: references and the manifests they mean.
-
-    Only the latest version of each name (as ``income`` and ``income:7``) and what aliases point at (``income@prod``):
-    the file is written anew with every version, and must not grow with their number.
-    """
-    rows, moves = tables.versions, tables.moves
-    found = []
-    for row in connection.execute(_newest()):
-        blob = Blob(row.digest, row.manifest)
-        found += [(row.name, blob), (f"{row.name}:{row.number}", blob)]
-    last = select(func.max(moves.c.id)).group_by(moves.c.name, moves.c.alias)
-    aliased = select(rows, moves.c.alias).join(moves, moves.c.target == rows.c.digest).where(moves.c.id.in_(last))
-    for row in connection.execute(aliased.order_by(rows.c.name, moves.c.alias)):
-        found.append((f"{row.name}@{row.alias}", Blob(row.digest, row.manifest)))
-    return found
 
 
 def _count(parameters: int) -> str:

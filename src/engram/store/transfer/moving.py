@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from engram.errors import Interrupted, StoreError
 from engram.records import Progress, Watch
-from engram.store import versions
 from engram.store.training.runs import Saved
 from engram.store.transfer import arriving, loads
 from engram.store.transfer.choosing import Choice
@@ -99,7 +98,6 @@ class _Way:
             arriving.run(self.target, of_run)
         for one in saved:
             self._checkpoint(one, held, count)
-        versions.publish(self.target)
         size = sum(count.arrived.values())
         return Moved(tuple(self.versions), self.checkpoints, self.left_out, aliases, len(count.arrived), size)
 

@@ -16,6 +16,7 @@ from engram.records import Model, Prediction
 from engram.store import manifests, references
 from engram.store.catalogs._contract import Catalog
 from engram.store.files import Files
+from engram.store.index import Index
 from engram.store.places._contract import Place
 from engram.store.signatures.trust import Trust
 from engram.store.writing import Site
@@ -69,6 +70,7 @@ class Opened:
         self._clock = parts.clock
         self._answer = parts.answer
         self._trust = Trust(parts.plain, parts.trust)
+        self._index = Index(parts.plain, parts.catalog)
 
     def exists(self) -> bool:
         """Whether anything was ever kept here; looking makes nothing.

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from engram.errors import StoreError
 from engram.records import Gate, Move
-from engram.store import documents, references, versions
+from engram.store import documents, references
 from engram.store.moves import gates, history
 from engram.store.moves.history import Said
 from engram.store.verbs._opened import Opened
@@ -134,5 +134,5 @@ class Aliases(Opened):
                 with suppress(StoreError):
                     self._catalog.write(documented)
             raise
-        versions.publish(self._site)
+        self._index.publish()
         return done

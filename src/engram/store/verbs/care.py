@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from engram.errors import UsageError
 from engram.records import Progress, Watch
-from engram.store import rebuild, sweep, verify, versions
+from engram.store import rebuild, sweep, verify
 from engram.store.differences import demotion
 from engram.store.moves import history
 from engram.store.rebuild import Rebuilt
@@ -53,6 +53,8 @@ class Care(Opened):
         if damaged and not only:
             with self._reading() as connection:  # what was let go of meanwhile need not be there any more
                 wanted = verify.needed(connection)
+        if not only:
+            self._index.check()
         return [*(damage for damage in damaged if damage.digest in wanted), *moves]
 
     def repair(self, other: Opened, *, tell: Tell = _ignore) -> tuple[list[Damage], list[Damage]]:
@@ -93,7 +95,7 @@ class Care(Opened):
             return rebuild.fill(connection, self._place, rebuild.look(self._plain, tell))
 
         made = self._catalog.anew(action)
-        versions.publish(self._site)
+        self._index.publish()
         return made
 
     def sweep(self, *, grace: timedelta = _GRACE, dry: bool = False, tell: Tell = _ignore) -> Swept:
@@ -152,4 +154,8 @@ def _moved(source: Opened, target: Opened, what: Sequence[str], *, name: str, wa
         choice = choosing.chosen(connection, what)
     if name:
         choice = choosing.alone(choice, name)
-    return moving.move(source._site, target._released, choice, name=name, watch=watch)  # noqa: SLF001 - likewise
+    try:
+        return moving.move(source._site, target._released, choice, name=name, watch=watch)  # noqa: SLF001 - likewise
+    finally:  # also what came over before it was refused
+        if target.exists():
+            target._index.publish()  # noqa: SLF001 - likewise

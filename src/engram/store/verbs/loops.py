@@ -179,7 +179,7 @@ class Loops(Runs):
             loop.saver.wait()
 
     def close(self) -> None:
-        """Wait for what is being written, and end the runs of all loops; the store can be used on.
+        """Wait for what is being written, end the runs of all loops and list what was kept; the store can be used on.
 
         A module that is trained on goes on with its run: the next ``checkpoint`` of it opens that again.
 
@@ -190,6 +190,7 @@ class Loops(Runs):
         loops = [loop for loop in self._loops.values() if not loop.over]
         self._loops.clear()
         with ExitStack() as stack:
+            stack.callback(self._index.settle)
             for loop in loops:
                 stack.callback(self._remember, loop)
                 stack.callback(self._end, loop)  # which comes first

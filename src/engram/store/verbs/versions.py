@@ -83,7 +83,7 @@ class Versions(Opened):
         files = {path: content for part in parts.values() for path, content in part.items()}
         site = Site(self._plain, self._catalog, self._now)
         made = writing.commit(site, versions.draft(kept, versions.config(model), files))
-        versions.publish(site)
+        self._index.publish(later=True)
         return made
 
     def load(self, reference: str, *, verify: bool = False) -> Model:

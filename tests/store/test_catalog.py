@@ -1,16 +1,18 @@
 import sqlite3
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, insert
+from sqlalchemy import create_engine, insert, select
 
 from engram.errors import StoreError
 from engram.store import migrate, tables
+from engram.store.catalogs.sqlite import Sqlite
 from engram.store.store import open as open_store
 
 
@@ -100,3 +102,61 @@ def test_moments_keep_their_zone_and_their_microseconds(store, network):
     store.keep("income", network())
     assert store.version("income").kept == datetime(2026, 5, 1, 12, 0, 0, 123_456, tzinfo=UTC)
     assert store.version("income").kept.tzinfo is UTC
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from sqlalchemy import insert
+from engram.store import tables
+from engram.store.catalogs.sqlite import Sqlite
+path, told, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+catalog, number = Sqlite(path), 0
+print("ready", flush=True)
+while (told / "go on").exists():
+    number += 1
+    (told / f"{name}-{number}").touch()  # what a rebuild would find, there before the catalog is told
+    row = insert(tables.names).prefix_with("OR IGNORE").values(name=f"{name}-{number}", last=1)
+    catalog.write(lambda connection: connection.execute(row))
+    print(f"{name}-{number}", flush=True)
+"""
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_catalog_made_anew_beside_writers_has_all_that_they_were_told_is_kept(tmp_path, damaged):
+    told = tmp_path / "told"
+    told.mkdir()
+    (told / "go on").touch()
+    catalog = Sqlite(tmp_path / "catalog.db")
+    catalog.prepare()
+    command = [sys.executable, "-c", WRITER, str(catalog.path), str(told)]
+    writers = [
+        subprocess.Popen([*command, f"w{n}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for n in range(6)
+    ]
+    assert [writer.stdout.readline() for writer in writers] == ["ready\n"] * 6
+
+    def action(connection):
+        found = [path.name for path in told.iterdir() if "-" in path.name]
+        if found:
+            connection.execute(insert(tables.names), [{"name": name, "last": 1} for name in found])
+        until = time.monotonic() + 0.3  # as looking at every manifest of a large store takes, and longer
+        while time.monotonic() < until:
+            list(told.iterdir())
+
+    for _ in range(1 if damaged else 4):
+        if damaged:  # in a table that no writer looks at
+            with sqlite3.connect(catalog.path) as database:
+                database.execute("DROP TABLE condemned")
+        catalog.anew(action)
+    (told / "go on").unlink()
+    ended = [writer.communicate(timeout=60) for writer in writers]
+    if not damaged:
+        assert [errors for _, errors in ended] == [""] * 6, "they wait, and go on"
+    acknowledged = {name for said, _ in ended for name in said.split()}
+    with catalog.reading() as connection:
+        kept = set(connection.execute(select(tables.names.c.name)).scalars())
+    assert acknowledged
+    assert acknowledged <= kept
+    assert len(list(tmp_path.glob("catalog.db-*.old"))) == (1 if damaged else 4)
+    assert not list(tmp_path.glob("*.half*"))

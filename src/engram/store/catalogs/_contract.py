@@ -66,6 +66,7 @@ class Catalog(Protocol):
     def anew(self, action: Callable[[Connection], T]) -> T:
         """What an action returns that filled empty tables, which then are the catalog; the present one is put aside.
 
-        Whoever uses the store meanwhile may have to open it again.
+        The action looks at what there is while writers wait: what they were told is kept, they find afterwards. It may
+        be called again, as for ``write``.
         """
         ...

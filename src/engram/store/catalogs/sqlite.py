@@ -15,7 +15,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -23,7 +23,7 @@ from engram.errors import StoreError
 from engram.store import disk
 from engram.store.catalogs import _tables
 from engram.store.catalogs._contract import Site
-from engram.store.tables import HEAD
+from engram.store.tables import HEAD, METADATA
 
 __all__ = ["Sqlite", "open"]
 
@@ -131,18 +131,62 @@ class Sqlite:
             _tables.bring_up(connection, self.url)
 
     def anew(self, action: Callable[[Connection], T]) -> T:
-        """What an action returns that filled a new catalog; the present one is kept beside it as ``….old``.
+        """What an action returns that filled empty tables; the present catalog is kept beside the new one as ``….old``.
+
+        It is the present file that is filled anew, in one transaction: its writers wait, go on in it, and lose nothing.
+        Only a file that is damaged is put in the place of another, and as somebody may still have written to what is
+        left of it, all is looked at a second time under the lock of the new one.
 
         Raises:
             StoreError: the folder cannot be written; the present catalog is as it was.
         """
         with self._sentences():
-            with self._made(lambda connection: self._alone(action, connection)) as (waiting, made):
-                self._forget()
-                self._put_aside()
-                waiting.rename(self.path)
-                disk.flush(self.path.parent)
-            return made
+            sound = self._sound()
+            if not sound:
+                self._exchanged(action)
+            with self.writing() as connection:
+                if sound:
+                    self._copy_aside()
+                return self._filled(action, connection)
+
+    def _filled(self, action: Callable[[Connection], T], connection: Connection) -> T:
+        for table in reversed(METADATA.sorted_tables):
+            connection.execute(table.delete())
+        return action(connection)
+
+    def _sound(self) -> bool:
+        """Whether the present catalog is whole, so that it can be filled anew."""
+        try:
+            with self._ready().connect() as connection:
+                whole = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one() == "ok"
+                return whole and set(METADATA.tables) <= set(inspect(connection).get_table_names())
+        except (DBAPIError, StoreError):
+            self._forget()
+            return False
+
+    def _copy_aside(self) -> None:
+        """Keep a copy of the present catalog under another name, while nobody writes to it."""
+        aside = self._aside()
+        half = aside.with_suffix(".half")
+        try:
+            with closing(_bare(self.path)) as present, closing(sqlite3.connect(half)) as copy:
+                present.backup(copy)
+            half.rename(aside)
+            disk.flush(self.path.parent)
+        finally:
+            with suppress(OSError):
+                half.unlink()
+
+    def _aside(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-{token_hex(4)}.old")
+
+    def _exchanged(self, action: Callable[[Connection], T]) -> None:
+        """Put a new catalog, which an action filled, in the place of a damaged one."""
+        with self._made(lambda connection: self._alone(action, connection)) as (waiting, _):
+            self._forget()
+            self._put_aside()
+            waiting.rename(self.path)
+            disk.flush(self.path.parent)
 
     def _alone(self, action: Callable[[Connection], T], connection: Connection) -> T:
         """What an action returns that ran while nobody could write to the present catalog, if that is one."""
@@ -156,7 +200,7 @@ class Sqlite:
 
         A write-ahead log would be taken for that of the new catalog, so it is moved into the present one and then away.
         """
-        aside = self.path.with_name(f"{self.path.name}-{token_hex(4)}.old")
+        aside = self._aside()
         with suppress(sqlite3.DatabaseError), closing(_bare(self.path)) as present:  # it may be damaged, or gone
             if present.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                 raise StoreError(f"somebody else is using the catalog {self.path}; stop them and try again")

@@ -282,3 +282,48 @@ def test_an_lstm_with_a_projection_is_refused():
     network = Recurrent(nn.LSTM, proj_size=3)
     with pytest.raises(ConversionError, match="proj_size"):
         export(network, SERIES, (TensorSpec("y", "float32", ("batch", "time", 3)),))
+
+
+class Attention(nn.Module):
+    def __init__(self, **more):
+        super().__init__()
+        self.more = more
+
+    def forward(self, query, key, value, mask=None):
+        return nn.functional.scaled_dot_product_attention(query, key, value, mask, **self.more)
+
+
+def heads(**counts):
+    return tuple(TensorSpec(name, "float32", ("batch", count, "steps", 8)) for name, count in counts.items())
+
+
+@pytest.mark.parametrize(
+    ("more", "specs"),
+    [
+        ({}, (*heads(q=4, k=4, v=4), TensorSpec("mask", "bool", ("steps", "steps")))),
+        pytest.param(
+            {"scale": 0.3}, (*heads(q=4, k=4, v=4), TensorSpec("mask", "float32", ("steps", "steps"))),
+            marks=pytest.mark.long,
+        ),
+        pytest.param({"is_causal": True, "enable_gqa": True}, heads(q=4, k=2, v=2), marks=pytest.mark.long),
+    ],
+)  # fmt: skip
+def test_attention_answers_as_torchs_own_also_for_a_step_that_may_look_at_nothing(more, specs):
+    network = Attention(**more)
+    graph, _ = export(network, specs, (TensorSpec("y", "float32", ("batch", 4, "steps", 8)),))
+    generator = torch.Generator().manual_seed(3)
+    rows = [torch.randn([2, s.shape[1], 5, 8] if len(s.shape) == 4 else [5, 5], generator=generator) for s in specs]
+    if specs[-1].dtype == "bool":
+        rows[-1] = rows[-1] > 0.3
+        rows[-1][2] = False
+    found = onnxruntime.run(graph, {spec.name: value.numpy() for spec, value in zip(specs, rows, strict=True)})["y"]
+    np.testing.assert_allclose(found, network(*rows).numpy(), atol=1e-5)
+
+
+def test_an_encoder_reshapes_by_known_numbers_alone():
+    layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
+    specs, answer = TensorSpec("x", "float32", ("batch", 5, 8)), TensorSpec("y", "float32", ("batch", 5, 8))
+    graph, weights = export(layer, (specs,), (answer,))
+    kinds = [node.op_type for node in onnx.load_from_string(graph).graph.node]
+    assert not {"Shape", "CastLike", "Sqrt", "Expand"} & set(kinds)
+    assert list(weights) == list(layer.state_dict())

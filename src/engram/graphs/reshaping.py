@@ -18,6 +18,7 @@ from engram.graphs.naming import unique, values
 
 __all__ = ["settle"]
 
+_COMBINING = {"Add", "Div", "Mul", "Sub"}
 _KEEPING = {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
 
 
@@ -73,6 +74,9 @@ def _is_one_number(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -
         if maker is None:
             return False
         node = maker
+    if node.op_type in _COMBINING:
+        parts = [_part(name, makers) for name in node.input]
+        return all(part is not None and part.size == 1 for part in parts)
     if node.op_type == "Gather":
         place, source = _part(node.input[1], makers), makers.get(node.input[0])
         return place is not None and place.size == 1 and source is not None and source.op_type == "Shape"

@@ -24,7 +24,7 @@ from engram.graphs.signature import declare
 from engram.graphs.walk import RANDOM, operators
 from engram.graphs.weights import FIXED, detach, note
 from engram.records import TensorSpec
-from engram.runtime._torch.recurrence import TRANSLATIONS
+from engram.runtime._torch import attention, recurrence
 from engram.runtime._torch_arrays import array
 
 __all__ = ["export"]
@@ -64,7 +64,7 @@ def export(
                 input_names=[spec.name for spec in inputs],
                 output_names=[spec.name for spec in outputs],
                 dynamic_shapes=_free_axes(inputs),
-                custom_translation_table=dict(TRANSLATIONS),
+                custom_translation_table={**attention.TRANSLATIONS, **recurrence.TRANSLATIONS},
                 verbose=False,
             )
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as refused:

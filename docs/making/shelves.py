@@ -14,6 +14,7 @@ from engram.plugins import Shelf
 from engram.preprocessing._columns import STEPS
 from engram.store.catalogs._contract import Catalog
 from engram.store.places._contract import Place
+from making import runtimes
 from making.callables import described, function
 from making.docstrings import first_sentence, parse
 from making.markdown import code, fragment, page, prose, table
@@ -139,6 +140,10 @@ def _public(_name: str, module: ModuleType) -> str:
     return "\n\n".join(["## In Python", *(function(n, f) for n, f in made if inspect.isfunction(f))])
 
 
+def _runtime(name: str, module: ModuleType) -> str:
+    return "\n\n".join(part for part in (_public(name, module), runtimes.operators(name, module)) if part)
+
+
 def _place(_name: str, module: ModuleType) -> str:
     return _contract("## What a place does", module, Place)
 
@@ -187,7 +192,7 @@ SHELVES = (
     Kind("architectures", "engram.architectures", "Architectures", "`kind` in `[model]`", _layers),
     Kind("metrics", "engram.evaluation.metrics", "Metrics", "a name in `[evaluate] metrics` and `[keep] if`", _metric),
     Kind("formats", "engram.formats", "Formats", "found from a file's content, or named by `--to`", _format),
-    Kind("runtime", "engram.runtime", "Runtimes", "where a model computes", _public),
+    Kind("runtime", "engram.runtime", "Runtimes", "where a model computes", _runtime),
     Kind("places", "engram.store.places", "Places", "what a store stands on", _place),
     Kind("catalogs", "engram.store.catalogs", "Catalogs", "what a store knows of its blobs", _catalog),
     Kind("protocols", "engram.serving.protocols", "Protocols", "a door of `engram serve`", _routes),

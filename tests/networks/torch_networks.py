@@ -6,9 +6,9 @@ statistics that have moved, Dropout, gates in torch's own order, a second input,
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -216,14 +216,30 @@ NETWORKS: dict[str, TorchNetwork] = {
 }
 
 
-@functools.cache
 def exported(name: str, seed: int = 0) -> Model:
-    """One of the nine as canonical model, made by our own exporter; once a process, since that takes seconds.
+    """One of the nine as canonical model, with the weights of ``NETWORKS[name].made(seed)``.
 
-    Its weights are those of ``NETWORKS[name].made(seed)``.
+    Exporting takes seconds, so the graph is kept in a file; a test compares it with what our exporter makes.
     """
+    network = NETWORKS[name]
+    weights = {key: value.numpy() for key, value in network.made(seed).state_dict().items()}
+    graph = kept_graph(name).read_bytes()
+    return Model(graph, weights, Signature(network.inputs, network.outputs))
+
+
+def kept_graph(name: str) -> Path:
+    """The file of a network's canonical graph, without weights."""
+    return Path(__file__).with_name("torch") / f"{name}.onnx"
+
+
+def write() -> None:
+    """Export all nine again, after the exporter or a network has changed."""
     from engram.runtime._torch_export import export
 
-    network = NETWORKS[name]
-    graph, weights = export(network.made(seed), network.inputs, network.outputs)
-    return Model(graph, weights, Signature(network.inputs, network.outputs))
+    for name, network in NETWORKS.items():
+        kept_graph(name).parent.mkdir(exist_ok=True)
+        kept_graph(name).write_bytes(export(network.made(), network.inputs, network.outputs)[0])
+
+
+if __name__ == "__main__":
+    write()

@@ -20,7 +20,7 @@ from engram.graphs.weights import LOCATION
 from engram.graphs.wire import count
 from engram.records import Limits
 
-__all__ = ["check"]
+__all__ = ["check", "check_functions"]
 
 _DOMAINS = frozenset({"", "ai.onnx", DOMAIN_ML, "com.microsoft"})
 _DEFAULT = Limits()
@@ -54,7 +54,7 @@ def check(graph: bytes, limits: Limits = _DEFAULT, *, outside: Collection[str] =
         raise FormatError(f"the graph is no ONNX file, or a damaged one ({refused})") from None
     _check_text(model)
     _check_versions(model)
-    _check_functions(model, limits)
+    check_functions(model, limits)
     own = {(function.domain, function.name) for function in model.functions}
     for node in _all_nodes(model):
         if (node.domain, node.op_type) not in own:
@@ -89,8 +89,12 @@ def _check_versions(model: onnx.ModelProto) -> None:
         raise FormatError("the graph does not say which operator set it is written in; export it again")
 
 
-def _check_functions(model: onnx.ModelProto, limits: Limits) -> None:
-    """Nodes with all functions inlined, counted without inlining; functions that call each other in a ring refused."""
+def check_functions(model: onnx.ModelProto, limits: Limits = _DEFAULT) -> None:
+    """Nodes with all functions inlined, counted without inlining; functions that call each other in a ring refused.
+
+    Raises:
+        FormatError: inlining would not end, or would end with too many nodes.
+    """
     functions = {(f.domain, f.name): f for f in model.functions}
     if len(functions) != len(model.functions):
         raise FormatError("two functions have the same name; export the model again")

@@ -17,7 +17,7 @@ from engram.graphs.naming import subgraphs
 
 __all__ = ["pin"]
 
-_WRONG_BEFORE = {"Resize": 11, "Upsample": OPSET, "Hardmax": 13}
+_WRONG_BEFORE = {"Resize": 11, "Upsample": OPSET, "Hardmax": 13, "Scan": 9}
 _PINNED = {"": OPSET, DOMAIN_ML: OPSET_ML}
 
 

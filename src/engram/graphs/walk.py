@@ -11,14 +11,21 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from numpy import ndarray
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, helper, inliner, numpy_helper
 
+from engram.errors import EngramError, FormatError
+from engram.graphs.build import OPSET
+from engram.graphs.check import check_functions
 from engram.graphs.folding import constant_of
 from engram.graphs.naming import subgraphs
+from engram.graphs.versions import pin
 from engram.graphs.weights import FIXED, noted
 
 __all__ = ["RANDOM", "Step", "Steps", "operators", "steps"]
+
+_DAMAGED = (DecodeError, ValueError, TypeError, KeyError, IndexError, OverflowError, RuntimeError)
 
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -45,6 +52,11 @@ class Step:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     domain: str = ""
 
+    @property
+    def title(self) -> str:
+        """What to call it in a message."""
+        return self.name or next((name for name in self.outputs if name), self.operator)
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -67,9 +79,25 @@ class Steps:
 
 
 def steps(graph: bytes) -> Steps:
-    """A serialized graph as plain records."""
-    model = onnx.ModelProto.FromString(graph)
-    return replace(_steps(model.graph), fixed=tuple(sorted(noted(model, FIXED))))
+    """A serialized graph as plain records, functions written out; an older operator set becomes the pinned one.
+
+    Raises:
+        ConversionError: it is in an older operator set than the pinned one, and cannot be brought to it.
+        FormatError: it is no graph, or a damaged one.
+    """
+    try:
+        model = onnx.ModelProto.FromString(graph)
+        if any(not one.domain and one.version < OPSET for one in model.opset_import):
+            model = pin(model)
+        if model.functions:
+            check_functions(model)
+            model = inliner.inline_local_functions(model)
+        return replace(_steps(model.graph), fixed=tuple(sorted(noted(model, FIXED))))
+    except EngramError:
+        raise
+    except _DAMAGED as refused:
+        reason = str(refused).strip().split("\n", maxsplit=1)[0]
+        raise FormatError(f"the graph cannot be read ({reason}); it is damaged or no ONNX") from refused
 
 
 def operators(model: onnx.ModelProto) -> set[str]:

@@ -24,8 +24,8 @@ from engram.graphs.signature import declare
 from engram.graphs.walk import RANDOM, operators
 from engram.graphs.weights import FIXED, detach, note
 from engram.records import TensorSpec
-from engram.runtime._torch import attention, recurrence
-from engram.runtime._torch_arrays import array
+from engram.runtime._torch import export_attention, export_recurrent
+from engram.runtime._torch.arrays import array
 
 __all__ = ["export"]
 
@@ -64,7 +64,7 @@ def export(
                 input_names=[spec.name for spec in inputs],
                 output_names=[spec.name for spec in outputs],
                 dynamic_shapes=_free_axes(inputs),
-                custom_translation_table={**attention.TRANSLATIONS, **recurrence.TRANSLATIONS},
+                custom_translation_table={**export_attention.TRANSLATIONS, **export_recurrent.TRANSLATIONS},
                 verbose=False,
             )
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as refused:

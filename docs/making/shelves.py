@@ -129,7 +129,7 @@ _CARRIED = {
 
 def _format(_name: str, module: ModuleType) -> str:
     rows = [
-        ["suffixes", ", ".join(code(suffix) for suffix in module.SUFFIXES)],
+        ["suffixes", ", ".join(code(suffix) if suffix else "any name" for suffix in module.SUFFIXES)],
         ["carries", "; ".join(_CARRIED[part] for part in module.CARRIES)],
     ]
     return table(["", ""], rows)

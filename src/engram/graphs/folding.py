@@ -19,7 +19,7 @@ from onnx.reference import ReferenceEvaluator
 from engram.graphs.build import IR_VERSION, OPSET
 from engram.graphs.naming import subgraphs
 
-__all__ = ["constant_of", "fold"]
+__all__ = ["computed", "constant_of", "fold"]
 
 _LARGEST = 65_536
 """Numbers in a folded constant; a stranger's ConstantOfShape may ask for 2^40."""
@@ -49,7 +49,7 @@ def fold(model: onnx.ModelProto, learned: Collection[str]) -> None:
     types = _types(model) if any(node.op_type == "CastLike" for node in graph.node) else {}
     kept = []
     for node in graph.node:
-        made = constant_of(node) or _computed(node, known, shapes, types)
+        made = constant_of(node) or computed(node, known, shapes, types)
         if made is None:
             kept.append(node)
         else:
@@ -75,19 +75,28 @@ def constant_of(node: onnx.NodeProto) -> dict[str, TensorProto] | None:
     return {tensor.name: tensor}
 
 
-def _computed(
+def computed(
     node: onnx.NodeProto,
     known: Mapping[str, TensorProto],
-    shapes: Mapping[str, tuple[int, ...]],
-    types: Mapping[str, int],
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    types: Mapping[str, int] | None = None,
 ) -> dict[str, TensorProto] | None:
+    """What a node makes, where that is known and small; None where it is not.
+
+    Args:
+        node: in the pinned operator set.
+        known: constants by name.
+        shapes: of values that are not known themselves.
+        types: element types of values that are not known themselves.
+    """
+    shapes, types = shapes or {}, types or {}
     if node.domain not in {"", "ai.onnx"} or not node.input:
         return None
     if node.op_type == "Shape" and node.input[0] in shapes:
         return _evaluated(node, [np.broadcast_to(np.float32(0), shapes[node.input[0]])])
     if node.op_type == "CastLike" and node.input[0] in known and node.input[1] in types:
         cast = helper.make_node("Cast", [node.input[0]], list(node.output), to=types[node.input[1]])
-        return _computed(cast, known, shapes, types)
+        return computed(cast, known, shapes, types)
     read = [known.get(name) for name in node.input if name]
     if any(tensor is None or tensor.data_type == TensorProto.STRING for tensor in read):
         return None

@@ -1,8 +1,9 @@
 """Torch against the cases that onnx ships for every operator, and against what onnxruntime makes of them.
 
-Onnxruntime is asked first: a case it passes and that has numbers alone must be passed by torch as well. What is left over is
-kept in ``docs/examples/runtime/torch.json`` with its reason, from which the page of the runtime is made; these tests
-compare that file with what happens. The default run takes the cases of some operators of each kind, ``-m long`` all.
+Onnxruntime is asked first: a case it passes and that has numbers alone must be passed by torch as well. What is left
+over is kept in ``docs/examples/runtime/torch.json`` with its reason, from which the page of the runtime is made; these
+tests compare that file with what happens. The default run takes the cases of some operators of each kind, ``-m long``
+all.
 """
 
 import functools
@@ -105,7 +106,7 @@ def peer_passes(case, model):
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return passes(case, lambda fed: session.run(None, fed))
-    except Exception:  # it raises whatever its bindings raise; a case it cannot be asked is one it does not pass
+    except Exception:  # noqa: BLE001 - whatever its bindings raise; a case it cannot be asked is one it does not pass
         return False
 
 

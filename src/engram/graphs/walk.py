@@ -92,6 +92,8 @@ def steps(graph: bytes) -> Steps:
         if model.functions:
             check_functions(model)
             model = inliner.inline_local_functions(model)
+        if not model.graph.output:
+            raise FormatError("the graph has no output; it is damaged or no ONNX")
         return replace(_steps(model.graph), fixed=tuple(sorted(noted(model, FIXED))))
     except EngramError:
         raise

@@ -143,11 +143,14 @@ _CELLS: Mapping[str, Callable[[_Direction, Tensor, _States], _States]] = {"LSTM"
 
 
 def _functions(call: Call, kind: str, direction: int) -> list[Callable[[Tensor], Tensor]]:
-    """The activations of one direction; the lists of their numbers are used up in order."""
+    """The activations of one direction; the lists of their numbers are used up in order.
+
+    What comes out of the cell of an LSTM is not clipped: onnxruntime clips the gates alone.
+    """
     usual, clip = _USUAL[kind], call.get("clip")
     names = call.get("activations") or usual * (direction + 1)
     alphas, betas = iter(call.get("activation_alpha", [])), iter(call.get("activation_beta", []))
-    found = []
+    found: list[Callable[[Tensor], Tensor]] = []
     for name in names:
         numbers: dict[str, Any] = {}
         for key, takers, given in (("alpha", _ALPHA, alphas), ("beta", _BETA, betas)):
@@ -158,7 +161,7 @@ def _functions(call: Call, kind: str, direction: int) -> list[Callable[[Tensor],
             function = named(name, numbers.get)
         except KeyError:
             raise call.refuse(f"there is no activation {name!r}") from None
-        found.append(_clipped(function, clip) if clip else function)
+        found.append(_clipped(function, clip) if clip and len(found) % len(usual) < 2 else function)
     return found[direction * len(usual) : (direction + 1) * len(usual)]
 
 

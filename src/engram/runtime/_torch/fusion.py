@@ -1,8 +1,8 @@
 """Chains of nodes that torch computes in one kernel, found before a graph is planned.
 
 ONNX writes a dense layer over steps as Transpose, MatMul and Add; attention as two products with a Softmax between; a
-Swish in two nodes; an LSTM of torch behind Split and Concat of its parameters. In one kernel each they are as fast as the network that was
-exported, and round as it does. What a chain makes on the way must be read by the chain alone.
+Swish in two nodes; an LSTM of torch behind Split and Concat of its parameters. In one kernel each they are as fast as
+the network that was exported, and round as it does. What a chain makes on the way must be read by the chain alone.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def fused(known: Steps) -> Steps:
 def _replaced(known: Steps, find: Callable[[Step, _Graph], Step | None]) -> Steps:
     makers = {name: step for step in known.nodes for name in step.outputs if name}
     graph = _Graph(makers, Counter(_reads(known)), known)
-    nodes = [_inside(find(step, graph) or step, find) for step in known.nodes]
+    nodes = [_inside(_found(step, graph, find) or step, find) for step in known.nodes]
+    if all(new is old for new, old in zip(nodes, known.nodes, strict=True)):
+        return known
     wanted, kept = set(known.outputs), []
     for step in reversed(nodes):
         if any(name in wanted for name in step.outputs if name) or not any(step.outputs):
@@ -62,6 +64,13 @@ def _replaced(known: Steps, find: Callable[[Step, _Graph], Step | None]) -> Step
             wanted.update(name for inner in _graphs(step) for name in _reads(inner))
             kept.append(step)
     return replace(known, nodes=tuple(reversed(kept)))
+
+
+def _found(step: Step, graph: _Graph, find: Callable[[Step, _Graph], Step | None]) -> Step | None:
+    try:
+        return find(step, graph)
+    except (IndexError, ValueError):
+        return None  # a node of too few inputs is refused when it is planned
 
 
 def _inside(step: Step, find: Callable[[Step, _Graph], Step | None]) -> Step:

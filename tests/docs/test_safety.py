@@ -7,7 +7,20 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "engram"
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
-CALLS = {"torch.load", "torch.jit.load", "torch.export.load", "joblib.load", "eval", "exec", "compile", "__import__"}
+WRITES = {"formats/_sklearn/writing.py": ["joblib", "pickle"]}
+"""Modules that write what they never read; loading is no call of theirs either."""
+CALLS = {
+    "pickle.load",
+    "pickle.loads",
+    "torch.load",
+    "torch.jit.load",
+    "torch.export.load",
+    "joblib.load",
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+}
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.relative_to(SOURCE).as_posix())
@@ -21,4 +34,4 @@ def test_nothing_in_the_source_can_run_what_a_file_says(path):
         elif isinstance(node, ast.Call):
             found += [name] if (name := ast.unparse(node.func)) in CALLS else []
             found += ["allow_pickle"] if any(word.arg == "allow_pickle" for word in node.keywords) else []
-    assert not found
+    assert found == WRITES.get(path.relative_to(SOURCE).as_posix(), [])

@@ -13,6 +13,7 @@ from typing import Any
 
 from engram.errors import ConversionError, FormatError
 from engram.formats import _document, _files
+from engram.formats._faults import typed
 from engram.formats._hdf5 import tree
 from engram.formats._keras import read as reading
 from engram.formats._keras import stored, training
@@ -32,6 +33,7 @@ def recognizes(head: bytes, path: Path) -> bool:  # noqa: ARG001 - the contract 
     return head.startswith(tree.MAGIC)
 
 
+@typed
 def read(path: Path, limits: Limits) -> Model:
     """The model in a file, or the weights alone where there is nothing else.
 
@@ -59,6 +61,7 @@ def write(model: Model, path: Path) -> None:  # noqa: ARG001 - the contract of t
     raise ConversionError(f"{path.name} cannot be written: hdf5 is only read; write onnx or safetensors")
 
 
+@typed
 def state(path: Path, limits: Limits) -> TrainingState | None:
     """The optimizer's state in a file, with slots by the names of the weights; None where it was not kept.
 

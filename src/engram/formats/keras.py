@@ -13,6 +13,7 @@ from typing import Any
 
 from engram.errors import ConversionError, FormatError
 from engram.formats import _archive, _document
+from engram.formats._faults import typed
 from engram.formats._hdf5 import tree
 from engram.formats._keras import read as reading
 from engram.formats._keras import stored, training
@@ -35,6 +36,7 @@ def recognizes(head: bytes, path: Path) -> bool:
     return any(head[30:].startswith(name) for name in names) or path.suffix.lower() in SUFFIXES
 
 
+@typed
 def read(path: Path, limits: Limits) -> Model:
     """The model in a file.
 
@@ -55,6 +57,7 @@ def write(model: Model, path: Path) -> None:  # noqa: ARG001 - the contract of t
     raise ConversionError(f"{path.name} cannot be written: keras is only read; write onnx or safetensors")
 
 
+@typed
 def state(path: Path, limits: Limits) -> TrainingState | None:
     """The optimizer's state in a file, with slots by the names of the weights; None where it was not kept.
 

@@ -20,6 +20,7 @@ from numpy import ndarray
 
 from engram.errors import ConversionError
 from engram.formats import _worker
+from engram.formats._faults import typed
 from engram.formats._tensorflow import carried, reading, running, saving, training
 from engram.formats._tensorflow.lowering import speaks
 from engram.graphs.signature import signature as declared
@@ -49,6 +50,7 @@ def recognizes(head: bytes, path: Path) -> bool:  # noqa: ARG001 - the contract 
     return (path / "saved_model.pb").is_file()
 
 
+@typed
 def read(path: Path, limits: Limits) -> Model:
     """The model in a folder: whole when Engram wrote it, else network and variables in canonical form.
 
@@ -93,6 +95,7 @@ def lost(model: Model) -> tuple[str, ...]:
     return ()
 
 
+@typed
 def state(path: Path, limits: Limits) -> TrainingState | None:
     """The training state in a folder: ours, or the slots of a Keras optimizer.
 

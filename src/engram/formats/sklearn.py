@@ -19,6 +19,7 @@ from numpy import ndarray
 from engram.errors import MissingLibrary
 from engram.formats import _files, _worker
 from engram.formats._archive import MAGIC
+from engram.formats._faults import typed
 from engram.formats._joblib import leading_name, unpickled
 from engram.formats._sklearn import skops
 from engram.formats._sklearn.estimator import Estimator
@@ -44,6 +45,7 @@ def recognizes(head: bytes, path: Path) -> bool:
     return leading_name(head, path).partition(".")[0] == _PACKAGE
 
 
+@typed
 def read(path: Path, limits: Limits) -> Model:
     """The model that an estimator is.
 
@@ -54,6 +56,7 @@ def read(path: Path, limits: Limits) -> Model:
     return drawn(inert(path, limits))
 
 
+@typed
 def inert(path: Path, limits: Limits) -> Estimator:
     """The estimator as it stands in a file: names and values, nothing living.
 

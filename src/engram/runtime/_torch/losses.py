@@ -1,4 +1,4 @@
-"""Losses that ONNX has as operators."""
+"""Losses that ONNX has as operators, for graphs that carry what they were trained for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators that read a picture between its pixels."""
+"""Operators that read a picture between its pixels, as ONNX defines where a pixel lies."""
 
 from __future__ import annotations
 

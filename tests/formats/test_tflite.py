@@ -8,6 +8,7 @@ from pathlib import Path
 
 import flatbuffers
 import numpy as np
+import onnx
 import pytest
 from numpy import ndarray
 
@@ -18,7 +19,8 @@ from engram.formats._tflite.parse import parse
 from engram.formats._tflite.parts import Entry, File, Operator, Quantization, Subgraph, Tensor
 from engram.formats._tflite.serialize import serialize
 from engram.graphs.build import Builder
-from engram.graphs.weights import attach
+from engram.graphs.canonical import canonical
+from engram.graphs.weights import attach, detach
 from engram.records import Limits, Model, Signature, TensorSpec
 from engram.runtime import onnxruntime
 from formats.conftest import assemble
@@ -417,3 +419,144 @@ def test_a_mutated_file_is_read_or_refused_and_never_anything_else(tmp_path: Pat
             ends["refused"] += 1
     assert ends["refused"] > rounds / 10
     assert ends.total() == rounds
+
+
+def numbers_in(spread: float = 13.25, kind: str = "number") -> Model:
+    """A network behind preprocessing of numbers alone: a gap is filled, two columns are scaled and clipped."""
+    raw = [
+        TensorSpec("age", "float64", ("batch",), kind=kind),
+        TensorSpec("count", "float64", ("batch",), kind="number"),
+    ]
+    before = Builder(raw, name="preprocessing")
+    filled = before.node("Where", before.node("IsNaN", "age"), before.constant(38.5), "age")
+    columns = []
+    for value, middle in ((filled, 38.5), ("count", 2.0)):
+        scaled = before.node("Div", before.node("Sub", value, before.constant(middle)), before.constant(spread))
+        single = before.node(
+            "Clip", before.node("Cast", scaled, to=1), before.constant(np.float32(-4)), before.constant(np.float32(4))
+        )
+        columns.append(before.node("Unsqueeze", single, before.constant([1], dtype="int64")))
+    before.node("Concat", *columns, axis=1, name="features")
+    features = TensorSpec("features", "float32", ("batch", 2))
+    chance = np.random.default_rng(8)
+
+    def draw(b: Builder) -> None:
+        weight = b.constant(chance.normal(size=(3, 2)).astype(np.float32), "w")
+        b.node("Gemm", "features", weight, b.constant(np.zeros(3, np.float32) + 0.5, "b"), transB=1, name="y")
+
+    statistics = {"age": {"min": 1.0, "max": 90.0, "mean": 38.5, "std": spread}} if kind == "number" else {}
+    outputs = [TensorSpec("y", "float32", ("batch", 3))]
+    more = {"raw": raw, "preprocessing": before.finish([features]), "statistics": statistics}
+    return assemble([features], outputs, draw, **more)
+
+
+def test_preprocessing_of_numbers_is_part_of_the_file(tmp_path: Path):
+    model = numbers_in()
+    assert write(model, tmp_path / "m.tflite").holds
+    assert tflite.lost(model) == ()
+    rows = {"age": np.array([20.0, np.nan, 700.0]), "count": np.array([2.0, -5.0, 0.0])}
+    wanted = onnxruntime.open(model).predict(rows).outputs["y"]
+    np.testing.assert_allclose(asked(tmp_path / "m.tflite", rows)["y"], wanted, rtol=0, atol=1e-5)
+    assert tflite.read(tmp_path / "m.tflite", Limits()).preprocessing == model.preprocessing
+
+
+def test_preprocessing_that_needs_64_bits_stays_outside_and_is_said_to_be_lost(tmp_path: Path):
+    model = numbers_in(spread=1e-3)
+    assert write(model, tmp_path / "m.tflite").holds
+    assert "32 bits" in tflite.lost(model)[0]
+    dates = numbers_in(kind="date")
+    tflite.write(dates, tmp_path / "d.tflite")
+    assert list(opened(tmp_path / "d.tflite").entries[0].inputs) == ["features"]
+
+
+QUANTIZED = {
+    "uint8": ("QUInt8", "QInt8", True),
+    "int8": ("QInt8", "QInt8", False),
+    "unsigned": ("QUInt8", "QUInt8", False),
+}
+
+
+def quantized(model: Model, folder: Path, how: str) -> Model:
+    """A model as onnxruntime's own static quantizer makes it."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Rows(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.rows = iter([probes(model, 8, seed) for seed in range(3)])
+
+        def get_next(self):
+            return next(self.rows, None)
+
+    activations, weights, per_channel = QUANTIZED[how]
+    onnx.save(attach(model.graph, model.weights), folder / "plain.onnx")
+    kinds = {"activation_type": QuantType[activations], "weight_type": QuantType[weights]}
+    told = {"quant_format": QuantFormat.QDQ, "per_channel": per_channel, **kinds}
+    quantize_static(folder / "plain.onnx", folder / "steps.onnx", Rows(), **told)
+    graph, weights = detach(canonical(onnx.load(folder / "steps.onnx")))
+    return Model(graph, weights, model.signature)
+
+
+def as_defined(model: Model, given: dict[str, ndarray]) -> dict[str, ndarray]:
+    """What a quantized network answers by definition: onnxruntime's integer kernels overflow 16 bits on AVX2."""
+    import onnxruntime as library
+
+    options = library.SessionOptions()
+    options.graph_optimization_level = library.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = library.InferenceSession(attach(model.graph, model.weights).SerializeToString(), options)
+    names = [one.name for one in session.get_outputs()]
+    return dict(zip(names, session.run(names, given), strict=True))
+
+
+def picture_network() -> Model:
+    chance = np.random.default_rng(2)
+
+    def numbers(*shape: int) -> ndarray:
+        return (chance.normal(size=shape) * 0.3).astype(np.float32)
+
+    def draw(b: Builder) -> None:
+        made = b.node("Conv", "x", b.constant(numbers(8, 3, 3, 3), "a.w"), b.constant(numbers(8), "a.b"), pads=[1] * 4)
+        made = b.node("MaxPool", b.node("Relu", made), kernel_shape=[2, 2], strides=[2, 2])
+        made = b.node("Conv", made, b.constant(numbers(8, 1, 3, 3), "b.w"), b.constant(numbers(8), "b.b"), group=8)
+        made = b.node("Reshape", b.node("Relu", made), b.constant([-1, 32], dtype="int64"))
+        b.node("Gemm", made, b.constant(numbers(5, 32), "c.w"), b.constant(numbers(5), "c.b"), transB=1, name="y")
+
+    return assemble([TensorSpec("x", "float32", ("batch", 3, 8, 8))], [TensorSpec("y", "float32", ("batch", 5))], draw)
+
+
+@pytest.mark.parametrize("how", QUANTIZED)
+def test_a_quantized_network_computes_with_integers_in_litert(tmp_path: Path, how: str):
+    model = quantized(picture_network(), tmp_path, how)
+    path = tmp_path / "m.tflite"
+    tflite.write(model, path)
+    graph = opened(path).subgraphs[0]
+    layers = [one for one in graph.operators if one.kind in {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}]
+    assert len(layers) == 3
+    narrow = [one for one in layers if graph.tensors[one.outputs[0]].type == "INT8"]
+    assert len(narrow) == (3 if how != "unsigned" else 0)  # weights with a zero point of their own have no kernel
+    given = probes(model, 7, seed=6)
+    step = max(one.quantization.scale[0] for one in graph.tensors if one.name.startswith("y") and one.quantization)
+    assert abs(asked(path, given)["y"] - as_defined(model, given)["y"]).max() <= 1.01 * step
+    again = tflite.read(path, Limits())
+    assert all(again.weights[name].tobytes() == array.tobytes() for name, array in model.weights.items())
+
+
+@pytest.mark.parametrize("kind", ["int8", "float16"])
+def test_weights_alone_may_be_small_and_are_widened_in_the_file(tmp_path: Path, kind: str):
+    chance = np.random.default_rng(4)
+    small_weights = chance.integers(-127, 128, (40, 32)).astype(np.int8)
+    halves = chance.normal(size=(40, 32)).astype(np.float16)
+
+    def draw(b: Builder) -> None:
+        if kind == "int8":
+            scale = b.constant(chance.uniform(0.001, 0.01, 40).astype(np.float32), "scale")
+            wide = b.node("DequantizeLinear", b.constant(small_weights, "w"), scale, axis=0)
+        else:
+            wide = b.node("Cast", b.constant(halves, "w"), to=1)
+        b.node("Gemm", "x", wide, transB=1, name="y")
+
+    model = assemble([TensorSpec("x", "float32", ("batch", 32))], [TensorSpec("y", "float32", ("batch", 40))], draw)
+    path = tmp_path / "m.tflite"
+    assert write(model, path).holds
+    held = {tensor.type for tensor in opened(path).subgraphs[0].tensors if tensor.shape == (40, 32)}
+    assert kind.upper() in held
+    assert sum(len(t.data) for t in opened(path).subgraphs[0].tensors if t.data is not None) < 40 * 32 * 4

@@ -22,12 +22,11 @@ from pathlib import Path
 from numpy import ndarray
 
 from engram.errors import ConversionError, FormatError, MissingLibrary
-from engram.formats._tflite import own
+from engram.formats._tflite import composing, own
 from engram.formats._tflite.parse import IDENTIFIER, parse
 from engram.formats._tflite.parts import File
 from engram.formats._tflite.read import entry_of, read_network
 from engram.formats._tflite.serialize import serialize
-from engram.formats._tflite.write import write_network
 from engram.formats._worker import asked
 from engram.records import Limits, Model
 
@@ -65,20 +64,20 @@ def write(model: Model, path: Path) -> None:
     """
     if not model.graph:
         raise ConversionError("the model is weights without a graph, which TFLite cannot hold; write safetensors")
-    written = write_network(model)
+    written, composed = composing.written(model)
     bare = File("written by Engram", (written.graph,), (written.entry,))
     settled = parse(memoryview(serialize(bare)), path.name, Limits())
-    notes = own.described(model, written, settled, composed=False)
+    notes = own.described(model, written, settled, composed=composed)
     path.write_bytes(serialize(replace(bare, metadata=notes)))
 
 
 def lost(model: Model) -> tuple[str, ...]:
     """What a TFLite file cannot hold of a model for programs other than Engram, one sentence each."""
     found = []
-    if model.preprocessing:
-        found.append(
-            "the preprocessing stands in the file for Engram alone, so that LiteRT takes what preprocessing makes"
-        )
+    if model.preprocessing and not composing.written(model)[1]:
+        words = ", ".join(repr(spec.name) for spec in model.signature.inputs if spec.dtype == "string")
+        why = f"LiteRT takes no texts ({words})" if words else "32 bits or TFLite's operators are not enough for it"
+        found.append(f"the preprocessing is in the file for Engram alone, because {why}; LiteRT takes what it makes")
     if b"BatchNormalization" in model.graph:
         found.append(
             "BatchNormalization is folded into the weights before it and Dropout is left out, so that no other program "

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy import ndarray
+from numpy.lib.stride_tricks import as_strided
 
 from engram.errors import ConversionError
 from engram.formats._tflite.parts import Operator, Quantization, Subgraph, Tensor
@@ -73,6 +74,8 @@ class Draft:
     Attributes:
         tensors, operators: so far.
         sources: for constants taken from somewhere, the array as it was before it was laid out.
+        makers: tensor → operator that makes it.
+        meanings: numbers, the integers that stand for them, and in which steps.
     """
 
     def __init__(self, name: str = "main") -> None:
@@ -81,6 +84,7 @@ class Draft:
         self.operators: list[Operator] = []
         self.sources: dict[int, ndarray | Scaled] = {}
         self.makers: dict[int, int] = {}
+        self.meanings: list[tuple[ndarray, ndarray, Quantization | None]] = []
         self._constants: dict[Any, int] = {}
         self._names: set[str] = set()
 
@@ -105,7 +109,10 @@ class Draft:
         """
         key = self._key(array, quantization)
         found = self._constants.get(key)
+        if found is None and quantization is None:
+            found = self._meant(array, name)
         if found is not None:
+            self._constants[key] = found
             return found
         laid = np.ascontiguousarray(array).reshape(array.shape)
         little = laid.astype(laid.dtype.newbyteorder("<"), copy=False)
@@ -224,6 +231,15 @@ class Draft:
         bounds = [self.integers([0]), self.integers([1]), self.integers([1])]
         return self.emit("STRIDED_SLICE", [shape, *bounds], [1], "int32")
 
+    def mean(self, number: int, quantization: Quantization) -> None:
+        """Say what the integers of a tensor mean."""
+        self.tensors[number] = replace(self.tensors[number], quantization=quantization)
+
+    def replace(self, operators: Sequence[Operator]) -> None:
+        """Take other operators in the place of all there are."""
+        self.operators = list(operators)
+        self.makers = {number: place for place, one in enumerate(operators) for number in one.outputs}
+
     def rename(self, number: int, name: str) -> None:
         """Call a tensor by a name, and whatever is called so already by another."""
         for other, tensor in enumerate(self.tensors):
@@ -253,6 +269,26 @@ class Draft:
         tensors = tuple(self.tensors[number] for number in numbers)
         return Subgraph(self.name, tensors, first, last, operators), numbers
 
+    def _meant(self, array: ndarray, name: str) -> int | None:
+        """The tensor of numbers that stand as integers in the network; None where they do not."""
+        start = array.__array_interface__["data"][0]
+        for meant, integers, told in self.meanings:
+            inside = (start - meant.__array_interface__["data"][0]) // meant.itemsize
+            if array.dtype != meant.dtype or not 0 <= inside < meant.size or array.size != meant.size:
+                continue
+            steps = [stride // meant.itemsize for stride in array.strides]
+            axis = _axis_of(array.shape, steps, meant, told)
+            if inside or axis is None or any(step < 0 for step in steps):
+                continue
+            flat = integers.reshape(-1)
+            wide = [step * flat.itemsize for step in steps]
+            view = as_strided(flat, array.shape, wide)
+            held = self.constant(view, name, None if told is None else replace(told, axis=axis))
+            made = self.tensor(f"{name}/meant", array.dtype.name, array.shape)
+            self.put("DEQUANTIZE", [held], [made], {})
+            return made
+        return None
+
     def _key(self, array: ndarray, quantization: Quantization | None) -> tuple[Any, ...]:
         about: tuple[Any, ...] = (array.dtype.name, array.shape)
         if quantization is not None:
@@ -268,6 +304,15 @@ class Draft:
             made = f"{name}_{count}"
         self._names.add(made)
         return made
+
+
+def _axis_of(shape: Sequence[int], steps: Sequence[int], meant: ndarray, told: Quantization | None) -> int | None:
+    """Where the axis along which integers have steps of their own is in a view; None where it is in none."""
+    if told is None or len(told.scale) == 1:
+        return 0
+    step, size = meant.strides[told.axis] // meant.itemsize, meant.shape[told.axis]
+    found = [axis for axis, (one, count) in enumerate(zip(steps, shape, strict=True)) if (one, count) == (step, size)]
+    return found[0] if found else None
 
 
 def _turned(tensor: Tensor, order: Sequence[int]) -> Quantization | None:

@@ -17,6 +17,7 @@ from engram.formats._tflite import (
     write_elementwise,
     write_matrix,
     write_pooling,
+    write_quantized,
     write_recurrent,
     write_reduction,
     write_resize,
@@ -24,7 +25,8 @@ from engram.formats._tflite import (
 )
 from engram.formats._tflite.draft import Draft, Held, Scaled, natural
 from engram.formats._tflite.facts import Facts, gather
-from engram.formats._tflite.parts import Entry, Subgraph
+from engram.formats._tflite.narrowing import narrow
+from engram.formats._tflite.parts import Entry, Quantization, Subgraph
 from engram.formats._tflite.writing import Write, Writing
 from engram.records import Model
 
@@ -39,6 +41,7 @@ _TABLE: Mapping[str, Write] = {
     **write_reduction.TABLE,
     **write_resize.TABLE,
     **write_recurrent.TABLE,
+    **write_quantized.TABLE,
 }
 
 
@@ -70,12 +73,14 @@ def write_network(model: Model) -> Written:
     facts = gather(model)
     _refuse_unknown(facts)
     writing = Writing(facts, Draft())
+    write_quantized.hand_over(facts, writing.draft)
     inputs = {name: _input(writing, name) for name in facts.inputs}
     for node in facts.nodes:
         known = all(name in facts.constants or name in facts.counted for name in node.outputs if name)
         if not known and node.name not in writing.done:
             _TABLE[node.operator](node, writing)
     outputs = {name: _output(writing, name, set(inputs.values())) for name in facts.outputs}
+    narrow(writing.draft, list(outputs.values()))
     graph, numbers = writing.draft.finish(list(inputs.values()), list(outputs.values()))
     place = {number: new for new, number in enumerate(numbers)}
     entry = Entry(
@@ -110,6 +115,8 @@ def _input(writing: Writing, name: str) -> int:
 
 def _output(writing: Writing, name: str, taken: set[int]) -> int:
     """The tensor of an output; one that is an input, a constant or another output as well is copied."""
+    if name in writing.integers:
+        return _integer_output(writing, name)
     held = writing.held(name)
     number = writing.draft.get(held)
     draft = writing.draft
@@ -121,3 +128,17 @@ def _output(writing: Writing, name: str, taken: set[int]) -> int:
     taken.add(number)
     draft.rename(number, name)
     return number
+
+
+def _integer_output(writing: Writing, name: str) -> int:
+    """An output that is quantized; moved back where the network has it without a sign."""
+    tensor, layout = writing.integers[name]
+    draft = writing.draft
+    told = draft.tensors[tensor].quantization
+    plain = draft.transpose(tensor, [layout.index(axis) for axis in range(len(layout))])
+    if writing.dtype(name) == "uint8" and told is not None:
+        moved = draft.tensor(name, "uint8", draft.shape(plain), Quantization(told.scale, told.zero_point + 128))
+        draft.put("QUANTIZE", [plain], [moved], {})
+        plain = moved
+    draft.rename(plain, name)
+    return plain

@@ -33,6 +33,7 @@ class Writing:
         draft: what is written so far.
         values: by name, those made so far.
         done: nodes that another one has written along with itself.
+        integers: by name, the tensors of values that are quantized, and their layout.
         folded: the BatchNormalizations that stand in the weights before them.
     """
 
@@ -42,7 +43,7 @@ class Writing:
         self.values: dict[str, Held] = {}
         self.done: set[str] = set()
         self.folded: list[str] = []
-        self.inner: list[Draft] = []
+        self.integers: dict[str, tuple[int, Layout]] = {}
         self.rows = -1
 
     def held(self, name: str) -> Held:

@@ -38,6 +38,10 @@ _SAVING = """
 MergeV2Checkpoints Restore RestoreSlice RestoreV2 Save SaveSlices SaveV2 ShardedFilename ShardedFilespec
 StaticRegexFullMatch StringJoin
 """
+_RECURRENT = """
+CudnnRNN CudnnRNNV2 CudnnRNNV3 CudnnRNNBackprop CudnnRNNBackpropV2 CudnnRNNBackpropV3 CudnnRNNCanonicalToParams
+CudnnRNNCanonicalToParamsV2 CudnnRNNParamsSize CudnnRNNParamsToCanonical
+"""
 _PLAIN = """
 AsString Assert Bincount Bucketize ControlTrigger Cumprod Digamma DynamicPartition EmptyTensorList Enter Erfinv Exit
 ExtractImagePatches Igamma InTopKV2 InitializeTableV2 L2Normalize Lgamma LinSpace LookupTableExportV2
@@ -48,4 +52,4 @@ TensorListPushBack TensorListResize TensorListScatterIntoExistingList TensorList
 _Retval
 """
 
-ALLOWED = KNOWN | frozenset(word for text in (_GRADIENTS, _TRAINING, _RANDOM, _SAVING, _PLAIN) for word in text.split())
+ALLOWED = KNOWN | frozenset(word for text in (_GRADIENTS, _TRAINING, _RANDOM, _SAVING, _RECURRENT, _PLAIN) for word in text.split())

@@ -80,6 +80,27 @@ def test_parameters_have_the_names_that_keras_gave_them(tmp_path: Path):
     assert [spec.name for spec in model.signature.inputs] == ["x"]
 
 
+@pytest.mark.parametrize("name", [file for file in FILES if file.endswith("-2.13") and "module" not in file])
+def test_keras_2_files_hold_the_parameters_that_it_told_of(name: str, tmp_path: Path):
+    folder = unpacked(name, tmp_path)
+    model = savedmodel.read(folder, LIMITS)
+    with np.load(folder / "weights.npz") as wanted:  # noqa: TID251 - without pickles, which is its default
+        assert {key: wanted[key].tobytes() for key in wanted} == {
+            key: array.tobytes() for key, array in model.weights.items()
+        }
+    assert "Loop" not in operators(model)
+
+
+def test_slots_of_the_adam_of_keras_2_are_those_that_it_told_of(tmp_path: Path):
+    folder = unpacked("lstm-2.13", tmp_path)
+    state = savedmodel.state(folder, LIMITS)
+    assert state is not None
+    with np.load(folder / "slots.npz") as wanted:  # noqa: TID251 - without pickles, which is its default
+        assert state.step == wanted["step"]
+        for key in set(wanted) - {"step"}:
+            np.testing.assert_array_equal(state.slots[f"exp_avg/{key.removeprefix('m/')}"], wanted[key])
+
+
 def test_variables_of_one_name_are_called_by_their_path(tmp_path: Path):
     model = savedmodel.read(unpacked("module-2.20", tmp_path), LIMITS)
     assert set(model.weights) == {"layers/0", "layers/1", "bias"}

@@ -52,4 +52,6 @@ TensorListPushBack TensorListResize TensorListScatterIntoExistingList TensorList
 _Retval
 """
 
-ALLOWED = KNOWN | frozenset(word for text in (_GRADIENTS, _TRAINING, _RANDOM, _SAVING, _RECURRENT, _PLAIN) for word in text.split())
+ALLOWED = KNOWN | frozenset(
+    word for text in (_GRADIENTS, _TRAINING, _RANDOM, _SAVING, _RECURRENT, _PLAIN) for word in text.split()
+)

@@ -251,5 +251,5 @@ def test_trees_that_are_no_trees_are_refused(tmp_path: Path):
 def test_a_compressed_file_that_unpacks_to_too_much_is_refused(tmp_path: Path):
     start = pickle.dumps(linear_model.LinearRegression(), protocol=2)
     (tmp_path / "a.joblib").write_bytes(bz2.compress(start + bytes(200_000_000)))
-    with pytest.raises(FormatError, match="would unpack to more than"):
+    with pytest.raises(FormatError, match=r"^a\.joblib unpacks to over 100 times its size"):
         reader.read(tmp_path / "a.joblib", Limits())

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from numpy import ndarray
 
 from engram.errors import FormatError
@@ -146,6 +147,17 @@ class Archive:
         if checksum != member.checksum:
             raise self._damaged(member)
         return plain
+
+    def plain(self, name: str) -> ndarray:
+        """The bytes of a member however it is kept, (size,) uint8, in memory of their own; see ``copy``.
+
+        Raises:
+            FormatError: it is not there, a bomb, or its bytes are not those of its checksum.
+        """
+        member = self._member(name)
+        if member.method == _STORED:
+            return self.copy(name)
+        return np.frombuffer(self.read(name, member.size), np.uint8)
 
     def _member(self, name: str) -> Member:
         found = self.members.get(name)

@@ -1,76 +1,114 @@
-"""Arrays in numpy's own file form: a header that is a dictionary in Python's spelling, then plain bytes.
+"""numpy's own file of one array: a header that says type, order and shape, and the numbers.
 
-numpy's reader evaluates the header and, where the type says objects, opens a pickle. Here the three facts are taken out
-of the header by their spelling, as numpy writes it, and an array of objects is refused.
+The header is a Python dictionary as text, and numpy evaluates it, safely but without a bound. Here it is matched, word
+by word, against the only form that any writer gives it.
 """
 
 from __future__ import annotations
 
 import re
-import struct
+from typing import Any, Final
 
 import numpy as np
 from numpy import ndarray
 
-from engram.errors import FormatError
+from engram.errors import ConversionError, FormatError
 from engram.formats._pickle.arrays import array
 
-__all__ = ["MAGIC", "parse"]
+__all__ = ["MAGIC", "parse", "write"]
 
-MAGIC = b"\x93NUMPY"
-_LARGEST = 65_536
-_SHAPE = re.compile(r"'shape': \(((?:\d{1,19},? ?)*)\)")
-_ORDER = re.compile(r"'fortran_order': (True|False)")
-_PLAIN = re.compile(r"'descr': '([<>|=]?(?:b1|[iu][1248]|f2|f4|f8|f16|c8|c16|c32|[SU]\d{1,9}))'")
-_FIELDS = re.compile(r"'descr': \[((?:\('[^'()\\]{1,100}', '[<>|=]?(?:b1|[iu][1248]|f[248])'\)(?:, )?){1,512})\]")
-_FIELD = re.compile(r"\('([^']+)', '([^']+)'\)")
+MAGIC: Final = b"\x93NUMPY"
+_LENGTHS: Final = {1: 2, 2: 4, 3: 4}
+_LONGEST: Final = 65_536
+_ALIGNMENT: Final = 64
+_ITEM: Final = re.compile(
+    r"""\s*+(['"])(?P<key>descr|fortran_order|shape)\1\s*+:\s*+
+    (?P<value>
+        '[^'\\]{0,40}' | "[^"\\]{0,40}" | True | False
+        | \[(?:\('[^'()\\]{1,100}',\ '[^'()\\]{1,5}'\)(?:,\ )?){1,512}\]
+        | \((?:\s*+[0-9]{1,15}L?\s*+,)*\s*+(?:[0-9]{1,15}L?)?\s*+\)
+    )\s*+(?:,|(?=\}))""",
+    re.VERBOSE,
+)
+_FIELD: Final = re.compile(r"\('([^'()\\]{1,100})', '([<>|=]?(?:b1|[iu][1248]|f[248]))'\)")
+_KIND: Final = re.compile(r"[<>|=](?:b1|[iu][1248]|f2|f4|f8|f16|c8|c16|c32|[SU][0-9]{1,9})", re.ASCII)
 
 
 def parse(content: bytes | memoryview, where: str) -> ndarray:
-    """The array in a file; large ones are views of its bytes, read-only.
+    """The array in the bytes of such a file, as a view of them.
 
     Args:
         content: the whole file.
         where: what to call it in an error.
 
     Raises:
-        FormatError: it is damaged, or holds objects.
+        FormatError: it is damaged, or holds what is no numbers or texts.
     """
-    head, body = _parts(memoryview(content), where)
-    shape, order = _SHAPE.search(head), _ORDER.search(head)
-    kind = _kind(head)
-    if shape is None or order is None or kind is None or head.count("'descr'") != 1:
-        raise FormatError(f"{where} has a header that is not as numpy writes it for numbers or texts: {head[:80]!r}")
-    lengths = tuple(int(length) for length in re.findall(r"\d+", shape[1]))
+    head = bytes(content[:12])
+    width = _LENGTHS.get(head[6]) if len(head) == 12 and head.startswith(MAGIC) else None
+    if width is None:
+        raise FormatError(f"{where} does not begin as an array of numpy's does, in version 1, 2 or 3")
+    length = int.from_bytes(head[8 : 8 + width], "little")
+    start = 8 + width + length
+    if length > _LONGEST or start > len(content):
+        raise FormatError(f"{where} has a header of {length:,} bytes, more than there are or than {_LONGEST:,}")
+    text = bytes(content[8 + width : start]).decode("utf-8" if head[6] == 3 else "latin-1", "replace")
+    kind, fortran, shape = _parsed(text, where)
+    numbers = np.frombuffer(content, np.uint8)[start:]
+    if numbers.ctypes.data % kind.alignment:
+        numbers = numbers.copy()
     try:
-        return array(body, kind, lengths, fortran=order[1] == "True")
+        return array(numbers.data, kind, shape, fortran=fortran)
     except FormatError as wrong:
         raise FormatError(f"{where}: {wrong}") from wrong
 
 
-def _parts(content: memoryview, where: str) -> tuple[str, memoryview]:
-    version = bytes(content[6:8])
-    form = {b"\1\0": "<H", b"\2\0": "<I", b"\3\0": "<I"}.get(version)
-    if bytes(content[:6]) != MAGIC or form is None:
-        raise FormatError(f"{where} does not begin as an array of numpy's does")
-    start = 8 + struct.calcsize(form)
-    if len(content) < start:
-        raise FormatError(f"{where} is cut off in its header")
-    (length,) = struct.unpack_from(form, content, 8)
-    if length > min(_LARGEST, len(content) - start):
-        raise FormatError(f"{where} has a header of {length:,} bytes, over the limit of {_LARGEST:,} or cut off")
-    head = bytes(content[start : start + length]).decode("utf-8" if version == b"\3\0" else "latin-1", "replace")
-    return head, content[start + length :]
+def write(values: ndarray, name: str) -> tuple[bytes, bytes | memoryview]:
+    """The header and the numbers of such a file.
+
+    Args:
+        values: the array.
+        name: what to call it in an error.
+
+    Raises:
+        ConversionError: numpy's files have no word for its type.
+    """
+    solid = np.ascontiguousarray(values)
+    if not _KIND.fullmatch(values.dtype.str) or values.dtype.isbuiltin > 1:
+        raise ConversionError(f"the weight {name!r} is of {values.dtype}, which numpy's files have no word for")
+    said = f"{{'descr': '{values.dtype.str}', 'fortran_order': False, 'shape': {tuple(values.shape)}, }}"
+    padding = -(len(MAGIC) + 4 + len(said) + 1) % _ALIGNMENT
+    text = said.encode() + b" " * padding + b"\n"
+    head = MAGIC + b"\1\0" + len(text).to_bytes(2, "little") + text
+    return head, (solid.reshape(-1).view(np.uint8).data if solid.size else b"")
 
 
-def _kind(head: str) -> np.dtype[np.generic] | None:
-    plain = _PLAIN.search(head)
-    if plain is not None:
-        return np.dtype(plain[1])
-    fields = _FIELDS.search(head)
-    if fields is None:
-        return None
-    found = _FIELD.findall(fields[1])
-    if len({name for name, _ in found}) != len(found):
-        return None
-    return np.dtype(found)
+def _parsed(text: str, where: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+    """Type, order and shape out of the text of a header."""
+    inner = text.strip()
+    found: dict[str, str] = {}
+    at = 1
+    while item := _ITEM.match(inner, at):
+        if item["key"] in found:
+            raise FormatError(f"{where}: the header says {item['key']!r} twice")
+        found[item["key"]] = item["value"]
+        at = item.end()
+    if not inner.startswith("{") or inner[at:].strip() != "}" or found.keys() != {"descr", "fortran_order", "shape"}:
+        raise FormatError(f"{where}: the header {inner[:80]!r} is not as numpy writes it, of an array of one type")
+    if found["descr"][0] not in "'\"[" or found["shape"][0] != "(" or found["fortran_order"] not in {"True", "False"}:
+        raise FormatError(f"{where}: the header {inner[:80]!r} is not as numpy writes it")
+    kind = _kind(found["descr"], where)
+    shape = tuple(int(axis.strip().rstrip("L")) for axis in found["shape"][1:-1].split(",") if axis.strip())
+    return kind, found["fortran_order"] == "True", shape
+
+
+def _kind(said: str, where: str) -> np.dtype[Any]:
+    """A type of numbers or texts, or of fields of numbers."""
+    fields = _FIELD.findall(said)
+    if said[0] == "[" and len(fields) == said.count("(") and len({name for name, _ in fields}) == len(fields):
+        return np.dtype(fields)
+    kind = said[1:-1]
+    if said[0] == "[" or not _KIND.fullmatch(kind):
+        objects = "Python objects, which are a pickle" if "O" in kind else f"the type {kind[:40]!r}"
+        raise FormatError(f"{where} holds {objects}; arrays of numbers and texts alone are read")
+    return np.dtype(kind)

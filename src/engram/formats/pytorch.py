@@ -11,15 +11,12 @@ What is written opens with ``torch.load(weights_only=True)`` and loads with ``st
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from numpy import ndarray
-
 from engram.errors import FormatError
-from engram.formats import _description, _document
+from engram.formats import _carried
 from engram.formats._pickle import SpecialDict
 from engram.formats._pytorch import container, layout, recognition, writing
 from engram.formats._pytorch import state as _state
@@ -54,7 +51,7 @@ def read(path: Path, limits: Limits) -> Model:
             for name, value in parts.weights.items()
         }
     if found.notes:
-        return _whole(found.notes, weights, limits)
+        return _carried.whole(found.notes, weights, f"the member {container.NOTES!r}", limits)
     return Model(graph=b"", weights=weights, signature=Signature((), ()), source=_source(parts, found.form))
 
 
@@ -74,7 +71,7 @@ def write(model: Model, path: Path) -> None:
     Raises:
         ConversionError: torch has no tensors of the type of a weight.
     """
-    writing.save(_state_dict(model), path, _notes(model))
+    writing.save(_state_dict(model), path, _carried.text(model))
 
 
 def write_training(model: Model, state: TrainingState, path: Path) -> None:
@@ -83,7 +80,7 @@ def write_training(model: Model, state: TrainingState, path: Path) -> None:
     Raises:
         ConversionError: torch has no tensors of the type of an array, or the state is damaged.
     """
-    writing.save(_state.tree(_state_dict(model), state, model.weights), path, _notes(model))
+    writing.save(_state.tree(_state_dict(model), state, model.weights), path, _carried.text(model))
 
 
 def _state_dict(model: Model) -> SpecialDict:
@@ -104,35 +101,3 @@ def _source(parts: layout.Contents, form: str) -> dict[str, Any]:
     if parts.left or left:
         found["not_taken"] = [*parts.left, *left]
     return found
-
-
-def _notes(model: Model) -> bytes:
-    """The graphs and the description; nothing where there is no graph, so that the file is torch's alone."""
-    if not model.graph:
-        return b""
-    said = {
-        "graph": base64.b64encode(model.graph).decode(),
-        "preprocessing": base64.b64encode(model.preprocessing).decode(),
-        "names": list(model.weights),
-        **_description.describe(model),
-    }
-    return _document.text(said, "the description of the model")
-
-
-def _whole(notes: bytes, weights: dict[str, ndarray], limits: Limits) -> Model:
-    where = f"the member {container.NOTES!r}"
-    found = _document.parse(notes, where, depth=limits.config_depth)
-    description = _description.from_json(found, where)
-    names = found.get("names")
-    if not isinstance(names, list) or len(names) != len(weights) or {str(name) for name in names} != weights.keys():
-        raise FormatError(f"the tensors are not those that {where} names; one was added or lost")
-    graph, preprocessing = (_decoded(found.get(key), key) for key in ("graph", "preprocessing"))
-    ordered = {name: weights[name] for name in names}
-    return _description.model(description, graph, ordered, preprocessing=preprocessing, limits=limits)
-
-
-def _decoded(found: Any, key: str) -> bytes:  # noqa: ANN401 - of a stranger's file
-    try:
-        return base64.b64decode(found, validate=True)
-    except (TypeError, ValueError) as wrong:
-        raise FormatError(f"{key} in the member {container.NOTES!r} is damaged: {wrong}") from wrong

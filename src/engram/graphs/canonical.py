@@ -60,7 +60,7 @@ def canonical(model: onnx.ModelProto, names: Collection[str] | None = None) -> o
     try:
         onnx.checker.check_model(whole)
     except onnx.checker.ValidationError as refused:
-        reason = str(refused).strip().split("\n", maxsplit=1)[0]
+        reason = (str(refused).strip().splitlines() or [""])[0]
         raise FormatError(f"the graph is not valid ONNX: {reason}") from refused
     return whole
 

@@ -183,7 +183,7 @@ def _check_meaning(model: onnx.ModelProto) -> None:
         onnx.checker.check_model(bare)
         onnx.shape_inference.infer_shapes(bare, check_type=True, strict_mode=True)
     except _REFUSED as refused:
-        reason = str(refused).strip().split("\n", maxsplit=1)[0]
+        reason = (str(refused).strip().splitlines() or [""])[0]
         raise FormatError(f"the graph is not valid ONNX: {reason}") from None
 
 

@@ -8,16 +8,17 @@ be one.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy import ndarray
 
 from engram.errors import ConversionError
 from engram.formats._pickle.values import Reference, SpecialDict
 
-__all__ = ["Call", "Outside", "dumps"]
+__all__ = ["Call", "Outside", "dtype", "dumps", "pieces", "plain_array"]
 
 _DEPTH: Final = 100
 
@@ -31,12 +32,16 @@ class Call:
         name: of the function.
         arguments: in order.
         state: what the result is then given; None for nothing.
+        new: whether it is a class of which an object is made without its own ``__init__``.
+        behind: how many bytes were written → what follows the state that is no operation; None for nothing.
     """
 
     module: str
     name: str
     arguments: tuple[Any, ...]
     state: Any = None
+    new: bool = False
+    behind: Callable[[int], Sequence[bytes | memoryview]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +63,58 @@ def dumps(value: Any, call: Callable[[object], Call | None], protocol: int = 2) 
     Raises:
         ConversionError: the value holds something that no pickle of plain data has.
     """
+    return b"".join(pieces(value, call, protocol))
+
+
+def pieces(value: Any, call: Callable[[object], Call | None], protocol: int) -> list[bytes | memoryview]:  # noqa: ANN401 - any value
+    """A pickle as the pieces that it is made of, large blocks of bytes where they lie; see ``dumps``.
+
+    Raises:
+        ConversionError: as ``dumps``.
+    """
     writer = _Writer(call, protocol)
     writer.value(value, 0)
-    return bytes(writer.made) + b"."
+    writer.raw(b".")
+    writer.block(b"")
+    return writer.pieces
+
+
+def dtype(kind: np.dtype[Any]) -> Call:
+    """A type of numpy's, as numpy pickles it.
+
+    Raises:
+        ConversionError: it is one of Python objects.
+    """
+    if kind.hasobject:
+        raise ConversionError("an array of Python objects has no place in the file; convert it to numbers or texts")
+    made = kind.__reduce__()
+    assert isinstance(made, tuple)
+    _, (name, align, copied), state = made
+    if isinstance(name, type):
+        name = Reference(name.__module__, name.__name__)
+    return Call("numpy", "dtype", (name, align, copied), state)
+
+
+def plain_array(value: object) -> Call | None:
+    """An array of numpy's, as every release of it reads; None for anything else.
+
+    Raises:
+        ConversionError: it is one of Python objects.
+    """
+    if not isinstance(value, ndarray):
+        return None
+    solid = np.ascontiguousarray(value)
+    content = solid.reshape(-1).view(np.uint8).data if solid.size else b""
+    arguments = (Reference("numpy", "ndarray"), (0,), b"b")
+    state = (1, tuple(value.shape), dtype(value.dtype), False, content)
+    return Call("numpy.core.multiarray", "_reconstruct", arguments, state)
 
 
 class _Writer:
     def __init__(self, call: Callable[[object], Call | None], protocol: int) -> None:
         self.made = bytearray((0x80, protocol))
+        self.pieces: list[bytes | memoryview] = []
+        self._before = 0
         self._call = call
         self._protocol = protocol
         self._memo: dict[object, int] = {}
@@ -100,8 +149,14 @@ class _Writer:
         encoded = value.encode("utf-8", "surrogatepass")
         self.remembered(value, lambda: self.raw(struct.pack("<cI", b"X", len(encoded)) + encoded))
 
-    def raw(self, operations: bytes | memoryview) -> None:
+    def raw(self, operations: bytes) -> None:
         self.made += operations
+
+    def block(self, content: bytes | memoryview) -> None:
+        """Bytes that are no operations, as a piece of their own."""
+        self.pieces += [bytes(self.made), content]
+        self._before += len(self.made) + len(content)
+        self.made = bytearray()
 
     def number(self, value: int) -> None:
         if 0 <= value < 2**8:
@@ -119,14 +174,14 @@ class _Writer:
     def fraction(self, value: float) -> None:
         self.made += struct.pack(">cd", b"G", value)
 
-    def bytes_(self, value: bytes) -> None:
+    def bytes_(self, value: bytes | memoryview) -> None:
         """Bytes; before protocol 3 as a text of which each character is one."""
         if self._protocol >= 3:
             short = len(value) < 2**32
-            self.made += struct.pack("<cI", b"B", len(value)) if short else struct.pack("<cQ", b"\x8e", len(value))
-            self.made += value
+            self.raw(struct.pack("<cI", b"B", len(value)) if short else struct.pack("<cQ", b"\x8e", len(value)))
+            self.block(value)
         else:
-            self.value(Call("_codecs", "encode", (value.decode("latin-1"), "latin1")), 0)
+            self.value(Call("_codecs", "encode", (bytes(value).decode("latin-1"), "latin1")), 0)
 
     def items(self, opening: bytes, values: Any, depth: int, closing: bytes) -> None:  # noqa: ANN401 - values
         self.raw(opening)
@@ -168,10 +223,13 @@ class _Writer:
     def call(self, value: Call, depth: int) -> None:
         self.reference(Reference(value.module, value.name))
         self.tuple_(value.arguments, depth)
-        self.raw(b"R")
+        self.raw(b"\x81" if value.new else b"R")
         if value.state is not None:
             self.value(value.state, depth)
             self.raw(b"b")
+        if value.behind is not None:
+            for piece in value.behind(self._before + len(self.made)):
+                self.block(piece)
 
     def outside(self, value: Outside, depth: int) -> None:
         self.value(value.number, depth)
@@ -185,6 +243,7 @@ _PLAIN: Final[dict[type, Callable[[_Writer, Any], None]]] = {
     float: _Writer.fraction,
     str: _Writer.text,
     bytes: _Writer.bytes_,
+    memoryview: _Writer.bytes_,
 }
 _INSIDE: Final[dict[type, Callable[[_Writer, Any, int], None]]] = {
     list: _Writer.list_,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engram.errors import FormatError
-from engram.formats import _archive, _files
+from engram.formats import _archive, _carried, _files
 from engram.formats._archive import Archive
 from engram.formats._pickle import Reference, interpret, leading
 from engram.formats._pytorch import types
@@ -29,7 +29,7 @@ __all__ = ["LEGACY", "NOTES", "PICKLE", "Container", "opened"]
 LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How the old form begins: a pickle of its magic number."""
 PICKLE: Final = "data.pkl"
-NOTES: Final = "engram.json"
+NOTES: Final = _carried.MEMBER
 _VERSION = 1001
 _COUNT = struct.Struct("<q")
 _ORDERS = {b"little": True, b"big": False}

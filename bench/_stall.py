@@ -1,7 +1,7 @@
 """How long training stands still for a checkpoint, and how slow the next steps are while it is written.
 
 The network, its optimizer and the batch are such that a checkpoint has 151 MB and a step takes some tenths of a second.
-Every side saves the same state; what the store saved is read back and compared.
+Every side saves the same state; what the store saved is read back and compared. Where there is a GPU, it trains on it.
 """
 
 import time
@@ -23,7 +23,8 @@ ROUNDS = 7
 STEPS = 3
 WIDTH = 1_024
 LAYERS = 12
-BATCH = 256
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+BATCH = 131_072 if DEVICE == "cuda" else 256  # a step takes some tenths of a second on either
 Save = Callable[[int], Callable[[], object]]
 
 
@@ -33,9 +34,9 @@ class Training:
     def __init__(self) -> None:
         torch.manual_seed(0)
         layers = [module for _ in range(LAYERS) for module in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
-        self.network = nn.Sequential(*layers)
+        self.network = nn.Sequential(*layers).to(DEVICE)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-4)
-        self.inputs = torch.randn(BATCH, WIDTH)
+        self.inputs = torch.randn(BATCH, WIDTH, device=DEVICE)
 
     def steps(self) -> float:
         """Seconds for the next steps."""
@@ -44,6 +45,7 @@ class Training:
             self.optimizer.zero_grad()
             self.network(self.inputs).square().mean().backward()
             self.optimizer.step()
+        _wait_for_device()
         return time.perf_counter() - began
 
     def state(self) -> dict[str, object]:
@@ -78,7 +80,8 @@ def stall(folder: Path, *, huge: bool) -> dict[str, float]:  # noqa: ARG001 - al
     dist.destroy_process_group()
     _compare(training, store)
     size = store.checkpoints(store.runs()[0].id)[0].size
-    print(f"\ncheckpoints of {size / 1e6:.0f} MB, between steps of {before / STEPS * 1e3:.0f} ms")
+    where = torch.cuda.get_device_name(0) if DEVICE == "cuda" else "CPU"
+    print(f"\ncheckpoints of {size / 1e6:.0f} MB, between steps of {before / STEPS * 1e3:.0f} ms on {where}")
     for name in sides:
         line(name, f"stands still {median(stalls[name]) * 1e3:.0f} ms, next steps × {median(slower[name]):.2f}")
     pairs = zip(stalls["engram"], stalls["torch.save"], strict=True)
@@ -86,6 +89,11 @@ def stall(folder: Path, *, huge: bool) -> dict[str, float]:  # noqa: ARG001 - al
         "stall_vs_torch_save": median(ours / theirs for ours, theirs in pairs),
         "steps_after_stall": median(slower["engram"]),
     }
+
+
+def _wait_for_device() -> None:
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
 
 
 def _engram(training: Training, store: Store, step: int) -> Callable[[], object]:

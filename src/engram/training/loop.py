@@ -27,6 +27,7 @@ from engram.training.average import Average
 from engram.training.feed import Feed, order
 from engram.training.losses import Loss, loss_for, weights_for
 from engram.training.optimizers import optimizer_for, rate_for
+from engram.training.repeatable import repeatable
 from engram.training.stopping import Watch, rule_for
 from engram.training.tally import Tally, falls, watched
 
@@ -175,7 +176,8 @@ class Training:
         before = torch.get_num_threads()
         torch.set_num_threads(self._section.threads or before)
         try:
-            self._epochs()
+            with repeatable(self._device):
+                self._epochs()
         finally:
             torch.set_num_threads(before)
         final = self.checkpoint().state

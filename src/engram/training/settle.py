@@ -19,6 +19,7 @@ from engram.plugins import nearest
 from engram.records import Task
 from engram.records.pipeline import TrainSection
 from engram.training.losses import LOSSES
+from engram.training.repeatable import repeatable
 
 __all__ = ["faster", "settle"]
 
@@ -81,12 +82,13 @@ def faster(section: TrainSection, network: nn.Module, shape: tuple[int, ...]) ->
     before, random = torch.get_num_threads(), torch.get_rng_state()
     trial = _Trial(copy.deepcopy(network), shape, section.device)
     try:
-        threads, reasons = section.threads, dict[str, str]()
-        if threads is None:
-            threads, reasons["train.threads"] = _threads(trial, len(os.sched_getaffinity(0)))
-        precision = section.precision
-        if not precision:
-            precision, reasons["train.precision"] = _precision(trial, threads)
+        with repeatable(torch.device(section.device)):
+            threads, reasons = section.threads, dict[str, str]()
+            if threads is None:
+                threads, reasons["train.threads"] = _threads(trial, section.device)
+            precision = section.precision
+            if not precision:
+                precision, reasons["train.precision"] = _precision(trial, threads)
     finally:
         torch.set_num_threads(before)
         torch.set_rng_state(random)
@@ -121,7 +123,10 @@ class _Trial:
         return best
 
 
-def _threads(trial: _Trial, most: int) -> tuple[int, str]:
+def _threads(trial: _Trial, device: str) -> tuple[int, str]:
+    if device != "cpu":
+        return 1, "the GPU computes"
+    most = len(os.sched_getaffinity(0))
     if most == 1:
         return 1, "this process may use one processor"
     ratio = trial.seconds(threads=1) / trial.seconds(threads=most)

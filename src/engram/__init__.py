@@ -248,16 +248,14 @@ def alias(name: str, reference: str, *, why: str = "", force: bool = False, stor
         errors.VersionNotFound: no such version.
         errors.ConditionNotMet: the alias is protected, and the version does not meet its conditions.
     """
-    from engram.store.moves.history import parted
-
-    return open(store).alias(*parted(name), reference, why, force=force)
+    return open(store).alias(name, reference, why=why, force=force)
 
 
 def rollback(name: str, *, to: str = "", undo: bool = False, why: str = "", store: str | Path = "") -> Move:
     """Let a name point where it pointed before; once more goes one further back.
 
     Args:
-        name: as ``income@prod``; protected ones go back, too.
+        name: as ``income@prod``; protected ones go back, too, and the history says where conditions are not met.
         to: a version where it once pointed, instead of the one before.
         undo: take the last rollback back instead.
         why: written into the history.
@@ -266,9 +264,7 @@ def rollback(name: str, *, to: str = "", undo: bool = False, why: str = "", stor
     Raises:
         errors.UsageError: there is nothing further back, or no rollback to undo.
     """
-    from engram.store.moves.history import parted
-
-    return open(store).rollback(*parted(name), why, to=to, undo=undo)
+    return open(store).rollback(name, to=to, undo=undo, why=why)
 
 
 def protect(name: str, conditions: Mapping[str, str], *, why: str = "", store: str | Path = "") -> Gate:
@@ -277,9 +273,7 @@ def protect(name: str, conditions: Mapping[str, str], *, why: str = "", store: s
     Raises:
         errors.UsageError: a condition is none, or there is no such metric.
     """
-    from engram.store.moves.history import parted
-
-    return open(store).protect(*parted(name), conditions, why)
+    return open(store).protect(name, conditions, why=why)
 
 
 def history(name: str, *, store: str | Path = "") -> builtins.list[Move]:
@@ -288,9 +282,7 @@ def history(name: str, *, store: str | Path = "") -> builtins.list[Move]:
     Raises:
         errors.VersionNotFound: it was never set.
     """
-    from engram.store.moves.history import parted
-
-    return open(store).history(*parted(name))
+    return open(store).history(name)
 
 
 def diff(before: str, after: str, *, store: str | Path = "") -> Diff:

@@ -38,7 +38,7 @@ def three(kept, here):
         report = Report("d", 9, "multiclass", (Score("accuracy", accuracy, accuracy, accuracy),))
         parent = store.version("iris")
         store.keep("iris", store.load("iris"), report=report, parents=[parent.digest], data=parent.data)
-        store.alias("iris", "prod", "iris", f"accuracy {accuracy}")
+        store.alias("iris@prod", "iris", why=f"accuracy {accuracy}")
     return store
 
 
@@ -64,7 +64,7 @@ def test_what_history_shows_can_be_typed_back(engram, three, zone, where):
     zone(where)
     for number in (1, 3, 2):  # several within a second
         engram("alias", "iris@prod", f"iris:{number}")
-    moves = three.history("iris", "prod")
+    moves = three.history("iris@prod")
     out = engram("history", "iris@prod").out
     shown = re.findall(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S*)", out, re.MULTILINE)
     assert len(shown) == len(moves) == 5
@@ -83,6 +83,15 @@ def test_an_hour_that_a_clock_shows_twice_is_shown_with_its_offset(zone):
     shown = [when(moment, "seconds") for moment in moments]
     assert shown == ["2026-10-25 02:30:00+02:00", "2026-10-25 02:30:00+01:00", "2026-10-25 03:30:00"]
     assert [parse(f"a@b@{said}").moment.replace(microsecond=0) for said in shown] == moments
+
+
+def test_a_rollback_past_a_gate_is_not_blocked_and_is_told(engram, three):
+    engram("protect", "iris@prod", "--if", "accuracy >= 0.85")
+    went = engram("rollback", "iris@prod")
+    assert went.code == 0
+    assert went.out.startswith("✓ iris@prod is iris:2 again")
+    assert "iris@prod is protected, and of iris:2, accuracy is 0.8 and must be >= 0.85" in went.err
+    assert "rolled back, unmet" in engram("history", "iris@prod").out
 
 
 def test_history_tells_moves_and_gates_in_their_order(engram, three):

@@ -102,7 +102,7 @@ def _keep(store: Store, tell: Tell, seed: int, name: str = "income", large: bool
 
 
 def _alias(store: Store, tell: Tell, reference: str) -> None:
-    move = store.alias("income", "prod", reference, f"to {reference}")
+    move = store.alias("income@prod", reference, why=f"to {reference}")
     tell("moved", move.target)
 
 
@@ -188,7 +188,7 @@ def examine(folder: Path, tell: Tell) -> None:
         return
     versions = {v.digest: [v.name, v.number, _seed(store, v.digest)] for v in store.versions()}
     aliased = "income@prod" in store.aliases("income")
-    moves = [move.target for move in reversed(store.history("income", "prod"))] if aliased else []
+    moves = [move.target for move in reversed(store.history("income@prod"))] if aliased else []
     runs = {run.id: [run.status, _steps(store, run.id)] for run in store.runs()}
     damage = [[found.digest, found.fault, list(found.hurts)] for found in store.verify()]
     listed = _listed(folder)
@@ -199,7 +199,7 @@ def read(folder: Path, tell: Tell) -> None:
     """Read everything, by what the store itself offers."""
     store = opened(folder)
     versions = {v.reference: _seed(store, v.digest) for v in store.versions()}
-    moves = [move.target for move in store.history("income", "prod")]
+    moves = [move.target for move in store.history("income@prod")]
     tell("read", [versions, moves, {run.id: _steps(store, run.id) for run in store.runs()}])
 
 

@@ -50,7 +50,7 @@ def test_a_run_is_itself_and_what_it_became(store):
 
 
 def test_any_reference_leads_to_its_network(store):
-    store.alias("income", "prod", "income:1", "")
+    store.alias("income@prod", "income:1", why="")
     assert names(course("income@prod", store, 2))[0] == ["income:3", "income:2"]
     assert names(course("digits:1", store))[0] == ["digits:1"]
     with pytest.raises(VersionNotFound, match=r"did you mean 'income'\?"):

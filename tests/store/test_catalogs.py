@@ -56,7 +56,7 @@ def small() -> Callable[[int], Model]:
 def test_what_is_kept_is_known_to_everybody(opener, small, kind):
     first = opener(kind)
     kept = [first.keep("income", small(n)) for n in range(3)]
-    first.alias("income", "prod", "income:2", why="better")
+    first.alias("income@prod", "income:2", why="better")
     other = opener(kind, "there")
     assert [v.digest for v in other.versions("income")] == [v.digest for v in reversed(kept)]
     assert other.load("income@prod").weights["weight"].tolist() == [1, 1, 1]
@@ -101,9 +101,9 @@ def test_two_machines_move_an_alias_and_the_log_has_both_moves(opener, small, ki
     first, second = opener(kind), opener(kind, "there")
     for n in range(2):
         first.keep("income", small(n))
-    first.alias("income", "prod", "income:1", why="first")
-    second.alias("income", "prod", "income:2", why="second")
-    moves = opener(kind, "elsewhere").history("income", "prod")
+    first.alias("income@prod", "income:1", why="first")
+    second.alias("income@prod", "income:2", why="second")
+    moves = opener(kind, "elsewhere").history("income@prod")
     assert [(move.why, move.origin) for move in moves] == [("second", first.version("income:1").digest), ("first", "")]
 
 
@@ -115,12 +115,12 @@ def test_documents_of_moves_say_what_the_catalog_says_however_many_moved_at_once
 
     def work(n: int) -> None:
         for turn in range(4):
-            stores[n].alias("income", "prod", f"income:{turn % 2 + 1}", why=f"{n} {turn}")
+            stores[n].alias("income@prod", f"income:{turn % 2 + 1}", why=f"{n} {turn}")
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
     fresh = opener(kind, "fresh")
-    moves = fresh.history("income", "prod")[::-1]
+    moves = fresh.history("income@prod")[::-1]
     assert len({move.why for move in moves}) == len(moves) == 16
     assert [move.origin for move in moves] == ["", *(move.target for move in moves[:-1])]
     assert log.read(fresh._plain) == moves
@@ -130,12 +130,12 @@ def test_documents_of_moves_say_what_the_catalog_says_however_many_moved_at_once
 def test_a_catalog_is_made_anew_from_what_the_place_holds(opener, small, kind):
     store = opener(kind)
     kept = [store.keep("income", small(n), data="sha256:d", facts={"n": n}) for n in range(3)]
-    store.alias("income", "prod", "income:2", why="better")
+    store.alias("income@prod", "income:2", why="better")
     made = store.rebuild()
     assert (made.versions, made.moves, made.passed) == (3, 1, ())
     other = opener(kind, "there")
     assert other.versions("income") == list(reversed(kept))
-    assert [move.why for move in other.history("income", "prod")] == ["better"]
+    assert [move.why for move in other.history("income@prod")] == ["better"]
     assert other.keep("income", small(4)).number == 4
     assert other.verify() == []
 

@@ -62,7 +62,7 @@ def whole(ground) -> tuple[Store, dict[str, Path]]:
             "sha256:1", "sha256:2", "onnx", (Difference("logit", 0.0, 0.0),), 1.0, 1e-5, 0, 8, ("a", "b")
         ),
     )
-    store.alias("income", "prod", "income:1", "it is good")
+    store.alias("income@prod", "income:1", why="it is good")
     store.begin(Run(RUN, "income", version.kept, "running", "[data]\n", "[lock]\n", "/home/ada"))
     for step in range(1, 4):
         state = TrainingState(step=step, slots={"exp_avg/bias": slots["exp_avg/bias"] + step * 1e-9})

@@ -71,7 +71,7 @@ def test_nothing_is_lost_whatever_the_clock_says(store, clock, effort):
         if act == "keep":
             kept[store.keep("income", model(number % 7)).digest] = number % 7
         elif act == "move":
-            moves.append(store.alias("income", "prod", chance.choice(sorted(kept)), f"{number}").target)
+            moves.append(store.alias("income@prod", chance.choice(sorted(kept)), why=f"{number}").target)
         elif act == "save":
             saved = step_of(store, number)
         elif act == "sweep":
@@ -90,7 +90,7 @@ def agreed(store, kept, moves, saved):
     for digest, seed in kept.items():
         assert store.load(digest, verify=True).weights["bias"][0] == seed
     if moves:
-        assert [move.target for move in reversed(store.history("income", "prod"))] == moves
+        assert [move.target for move in reversed(store.history("income@prod"))] == moves
         assert store.version("income@prod").digest == moves[-1]
     if saved:
         assert store.last(RUN).state.step == saved
@@ -100,11 +100,11 @@ def agreed(store, kept, moves, saved):
 def test_an_alias_points_where_it_was_moved_last_and_not_where_its_clock_says(store, clock):
     store.keep("income", model(1))
     clock.moment = datetime(2046, 1, 1, tzinfo=UTC)
-    store.alias("income", "prod", "income:1", "in the future")
+    store.alias("income@prod", "income:1", why="in the future")
     clock.moment = datetime(1999, 1, 1, tzinfo=UTC)
-    store.alias("income", "prod", "income:2", "in the past")
+    store.alias("income@prod", "income:2", why="in the past")
     assert store.version("income@prod").number == 2
-    assert [move.why for move in store.history("income", "prod")] == ["in the past", "in the future"]
+    assert [move.why for move in store.history("income@prod")] == ["in the past", "in the future"]
 
 
 def test_a_file_that_seems_old_is_not_cleared_from_under_its_writer(store, clock):

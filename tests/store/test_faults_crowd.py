@@ -57,7 +57,7 @@ def write(tell: Callable[[object], None], folder: Path, number: int, shift: time
         mine.save(f"run-{number}", Checkpoint(model(seed).weights, state), best=chance.random() < 0.2)
         tell(["saved", f"run-{number}", step])
         if done % 3 == 0:
-            mine.alias(version.name, f"alias-{number}", version.digest, "newest")
+            mine.alias(f"{version.name}@alias-{number}", version.digest, why="newest")
             tell(["moved", f"{version.name}@alias-{number}", version.digest])
         done += 1
 

@@ -140,10 +140,10 @@ def test_a_hostile_name_of_a_network_is_refused_or_kept_under_itself(store, outs
 def test_a_hostile_name_of_an_alias_is_refused_or_kept_under_itself(store, outside):
     before, taken = everything(outside), set()
     for name in NAMES:
-        if tried(store, lambda s, n: s.alias("income", n, "income:1", n), name):
+        if tried(store, lambda s, n: s.alias(f"income@{n}", "income:1", why=n), name):
             taken.add(f"income@{name}")
             assert store.version(f"income@{name}").number == 1
-            assert [move.alias for move in store.history("income", name)] == [name]
+            assert [move.alias for move in store.history(f"income@{name}")] == [name]
     assert store.aliases("income").keys() == taken
     contained(store, outside, before)
 
@@ -181,10 +181,10 @@ def test_a_reason_may_hold_anything_and_comes_back_as_it_was(store, outside):
             why.encode()
         except UnicodeEncodeError:
             with pytest.raises(UsageError):
-                store.alias("income", "prod", "income:1", why)
+                store.alias("income@prod", "income:1", why=why)
             continue
-        store.alias("income", "prod", "income:1", why)
-        assert store.history("income", "prod")[0].why == why
+        store.alias("income@prod", "income:1", why=why)
+        assert store.history("income@prod")[0].why == why
     contained(store, outside, before)
 
 

@@ -15,12 +15,12 @@ from engram.store.moves import history, log
 def test_an_alias_moves_and_remembers(store, network):
     first, second = (store.keep("income", network(seed)) for seed in range(2))
     store._clock = iter([datetime(2026, 5, 2, tzinfo=UTC), datetime(2026, 5, 3, tzinfo=UTC)]).__next__
-    one = store.alias("income", "prod", "income:1", "the first")
-    two = store.alias("income", "prod", "income", "two points better")
+    one = store.alias("income@prod", "income:1", why="the first")
+    two = store.alias("income@prod", "income", why="two points better")
     assert one == Move("income", "prod", datetime(2026, 5, 2, tzinfo=UTC), "ada", "the first", "", first.digest)
     assert two.origin == first.digest
     assert two.target == second.digest
-    assert store.history("income", "prod") == [two, one]
+    assert store.history("income@prod") == [two, one]
     assert store.aliases() == {"income@prod": second.digest}
 
 
@@ -28,8 +28,8 @@ def test_a_clock_that_is_set_back_does_not_move_an_alias_back(store, network):
     for seed in range(2):
         store.keep("income", network(seed))
     store._clock = iter([datetime(2030, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)]).__next__
-    store.alias("income", "prod", "income:1", "in 2030")
-    store.alias("income", "prod", "income:2", "after the clock was set back to 2020")
+    store.alias("income@prod", "income:1", why="in 2030")
+    store.alias("income@prod", "income:2", why="after the clock was set back to 2020")
     assert store.version("income@prod").number == 2
 
 
@@ -37,19 +37,19 @@ def test_an_alias_stays_with_its_own_network(store, network):
     store.keep("income", network())
     store.keep("digits", network())
     with pytest.raises(UsageError, match="income@prod can only point at versions of income, and digits is digits:1"):
-        store.alias("income", "prod", "digits", "by mistake")
+        store.alias("income@prod", "digits", why="by mistake")
     with pytest.raises(UsageError, match="alias 'a/b' cannot be used"):
-        store.alias("income", "a/b", "income", "")
+        store.alias("income@a/b", "income", why="")
     assert store.aliases() == {}
 
 
 def test_the_aliases_of_one_network_are_told_apart(store, network):
     for name in ("income", "digits"):
         version = store.keep(name, network())
-        store.alias(name, "prod", name, "")
+        store.alias(f"{name}@prod", name, why="")
     assert store.aliases("digits") == {"digits@prod": version.digest}
     with pytest.raises(VersionNotFound, match=r"digits has no alias 'prd'; did you mean 'prod'\?"):
-        store.history("digits", "prd")
+        store.history("digits@prd")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def three(store, network):
     for seed in range(4):
         store.keep("income", network(seed))
     for number in (1, 2, 3):
-        store.alias("income", "prod", f"income:{number}", f"number {number}")
+        store.alias("income@prod", f"income:{number}", why=f"number {number}")
     return store
 
 
@@ -67,80 +67,80 @@ def at(store):
 
 
 def test_a_rollback_leads_to_where_the_alias_was_before(three):
-    made = three.rollback("income", "prod", "it answers nonsense")
+    made = three.rollback("income@prod", why="it answers nonsense")
     digests = [version.digest for version in three.versions("income")][::-1]
     assert (made.kind, made.origin, made.target) == ("rollback", digests[2], digests[1])
     assert (made.who, made.why) == ("ada", "it answers nonsense")
     assert at(three) == 2
-    assert three.history("income", "prod")[0] == made
+    assert three.history("income@prod")[0] == made
 
 
 def test_each_further_rollback_goes_one_further_back(three):
-    assert [three.rollback("income", "prod") and at(three) for _ in range(2)] == [2, 1]
+    assert [three.rollback("income@prod") and at(three) for _ in range(2)] == [2, 1]
     with pytest.raises(UsageError, match="income@prod points where it first did, and nothing is further back"):
-        three.rollback("income", "prod")
+        three.rollback("income@prod")
     assert at(three) == 1
 
 
 def test_an_undo_takes_rollbacks_back_one_by_one(three):
-    three.rollback("income", "prod")
-    three.rollback("income", "prod")
-    made = [three.rollback("income", "prod", undo=True) for _ in range(2)]
+    three.rollback("income@prod")
+    three.rollback("income@prod")
+    made = [three.rollback("income@prod", undo=True) for _ in range(2)]
     assert [move.kind for move in made] == ["undo", "undo"]
     assert at(three) == 3
     with pytest.raises(UsageError, match="no rollback of income@prod is left to undo since it was last moved"):
-        three.rollback("income", "prod", undo=True)
+        three.rollback("income@prod", undo=True)
 
 
 def test_after_an_undo_a_rollback_leads_where_the_first_did(three):
     for undo in (False, True, False, True, False):
-        three.rollback("income", "prod", undo=undo)
+        three.rollback("income@prod", undo=undo)
     assert at(three) == 2
-    assert three.rollback("income", "prod")
+    assert three.rollback("income@prod")
     assert at(three) == 1
 
 
 def test_a_move_after_a_rollback_is_undone_by_going_back_to_it(three):
-    three.rollback("income", "prod")
-    three.alias("income", "prod", "income:4", "the repair")
+    three.rollback("income@prod")
+    three.alias("income@prod", "income:4", why="the repair")
     with pytest.raises(UsageError, match="no rollback of income@prod is left to undo"):
-        three.rollback("income", "prod", undo=True)
-    assert [three.rollback("income", "prod") and at(three) for _ in range(2)] == [2, 1]  # 3 was bad, and is left out
+        three.rollback("income@prod", undo=True)
+    assert [three.rollback("income@prod") and at(three) for _ in range(2)] == [2, 1]  # 3 was bad, and is left out
 
 
 def test_a_rollback_goes_to_another_version_even_if_the_alias_was_set_twice_to_the_same(three):
-    three.alias("income", "prod", "income:3", "once more")
-    three.rollback("income", "prod")
+    three.alias("income@prod", "income:3", why="once more")
+    three.rollback("income@prod")
     assert at(three) == 2
 
 
 def test_an_alias_that_came_back_to_a_version_is_rolled_back_to_what_lay_between(three):
-    three.alias("income", "prod", "income:1", "the first was best")
-    assert [three.rollback("income", "prod") and at(three) for _ in range(3)] == [3, 2, 1]
+    three.alias("income@prod", "income:1", why="the first was best")
+    assert [three.rollback("income@prod") and at(three) for _ in range(3)] == [3, 2, 1]
 
 
 def test_a_rollback_may_name_where_to(three):
-    made = three.rollback("income", "prod", to="income:1")
+    made = three.rollback("income@prod", to="income:1")
     assert (made.kind, at(three)) == ("rollback", 1)
-    three.rollback("income", "prod", undo=True)
+    three.rollback("income@prod", undo=True)
     assert at(three) == 3
-    three.rollback("income", "prod")
-    three.alias("income", "prod", "income:4", "")
-    three.rollback("income", "prod", to="income:3")  # which the rollback before had left out
+    three.rollback("income@prod")
+    three.alias("income@prod", "income:4", why="")
+    three.rollback("income@prod", to="income:3")  # which the rollback before had left out
     assert at(three) == 3
-    three.rollback("income", "prod")
+    three.rollback("income@prod")
     assert at(three) == 4
 
 
 def test_a_rollback_only_goes_where_the_alias_was(three):
     with pytest.raises(UsageError, match="income@prod never was income:4, and a rollback only goes back"):
-        three.rollback("income", "prod", to="income:4")
+        three.rollback("income@prod", to="income:4")
     with pytest.raises(UsageError, match="income@prod is income:3 already"):
-        three.rollback("income", "prod", to="income:3")
+        three.rollback("income@prod", to="income:3")
     with pytest.raises(UsageError, match="say either --undo or --to income:1"):
-        three.rollback("income", "prod", to="income:1", undo=True)
+        three.rollback("income@prod", to="income:1", undo=True)
     with pytest.raises(VersionNotFound, match=r"income has no alias 'prd'; did you mean 'prod'\?"):
-        three.rollback("income", "prd")
+        three.rollback("income@prd")
     assert at(three) == 3
 
 
@@ -149,8 +149,8 @@ def test_a_rollback_to_what_the_catalog_does_not_know_says_what_to_do(three):
     three._catalog.write(lambda connection: connection.execute(delete(tables.versions).where(
         tables.versions.c.digest == second)))  # fmt: skip
     with pytest.raises(VersionNotFound, match=f"income@prod was {second}, which is not in the catalog; name another"):
-        three.rollback("income", "prod")
-    three.rollback("income", "prod", to="income:1")
+        three.rollback("income@prod")
+    three.rollback("income@prod", to="income:1")
     assert at(three) == 1
 
 
@@ -163,32 +163,32 @@ def test_rollbacks_and_undos_are_those_of_an_editor(three, steps):
     left: list[list[str]] = []
     for step in steps:
         if step.isdigit():
-            three.alias("income", alias, f"income:{step}")
+            three.alias(f"income@{alias}", f"income:{step}")
             left = []
             pages = pages if pages[-1:] == [step] else [*pages, step]
         elif step == "back" and len(pages) > 1:
-            three.rollback("income", alias)
+            three.rollback(f"income@{alias}")
             left.append(pages)
             pages = pages[:-1]
         elif step == "undo" and left:
-            three.rollback("income", alias, undo=True)
+            three.rollback(f"income@{alias}", undo=True)
             pages = left.pop()
         elif pages:
             with pytest.raises(UsageError):
-                three.rollback("income", alias, undo=step == "undo")
+                three.rollback(f"income@{alias}", undo=step == "undo")
         if pages:
             assert three.version(f"income@{alias}").number == int(pages[-1])
 
 
 def test_moves_come_back_from_their_documents(three):
-    three.rollback("income", "prod", "Grüße 💾")
-    three.alias("income", "canary", "income:4", "")
-    before = {alias: three.history("income", alias) for alias in ("prod", "canary")}
+    three.rollback("income@prod", why="Grüße 💾")
+    three.alias("income@canary", "income:4", why="")
+    before = {alias: three.history(f"income@{alias}") for alias in ("prod", "canary")}
     three._catalog.write(forget)
     assert three._catalog.write(lambda connection: history.restore(connection, three._plain)) == 5
-    assert {alias: three.history("income", alias) for alias in before} == before
+    assert {alias: three.history(f"income@{alias}") for alias in before} == before
     assert three._catalog.write(lambda connection: history.restore(connection, three._plain)) == 0
-    three.rollback("income", "prod", undo=True)
+    three.rollback("income@prod", undo=True)
     assert at(three) == 3
 
 
@@ -207,7 +207,7 @@ def test_the_move_of_a_writer_who_died_is_forgotten_by_the_next(three):
     three._plain.write("history/income/prod/000003.json", whole)
     for number in (3, 4, 5):
         three._plain.write(f"history/income/prod/{number:06}.json", b"of a move that never was")
-    three.alias("income", "prod", "income:4", "number 4")
+    three.alias("income@prod", "income:4", why="number 4")
     names = three._plain.documents("history/income/prod/")
     assert [name.rpartition("/")[2] for name in names] == [f"{number:06}.json" for number in (1, 2, 3, 4)]
     assert b"number 3" in three._plain.document("history/income/prod/000003.json")
@@ -216,7 +216,7 @@ def test_the_move_of_a_writer_who_died_is_forgotten_by_the_next(three):
 def test_the_documents_of_a_store_that_never_wrote_any_are_made_up_for(three):
     for name in three._plain.documents("history/"):
         three._plain.remove(name)
-    three.alias("income", "prod", "income:4", "number 4")
+    three.alias("income@prod", "income:4", why="number 4")
     assert [why for why, _ in documented(three)] == ["number 1", "number 2", "number 3", "number 4"]
 
 
@@ -226,10 +226,10 @@ def test_a_lost_document_costs_its_own_move_and_no_other(three, caplog):
     assert three._catalog.write(lambda connection: history.restore(connection, three._plain)) == 2
     assert "moves of an alias are gone" in caplog.text
     assert at(three) == 3
-    three.alias("income", "prod", "income:4", "number 4")
+    three.alias("income@prod", "income:4", why="number 4")
     three._catalog.write(forget)
     three._catalog.write(lambda connection: history.restore(connection, three._plain))
-    assert [move.why for move in three.history("income", "prod")] == ["number 4", "number 3", "number 1"]
+    assert [move.why for move in three.history("income@prod")] == ["number 4", "number 3", "number 1"]
 
 
 def damaged(store):
@@ -248,7 +248,7 @@ def test_every_flipped_bit_of_a_document_is_noticed(three):
 
 
 def test_a_document_that_is_gone_or_another_is_noticed_and_mended(three):
-    three.protect("income", "prod", {"accuracy": "> 0"})
+    three.protect("income@prod", {"accuracy": "> 0"})
     third = three._plain.document("history/income/prod/000003.json")
     three._plain.write("history/income/prod/000001.json", third)
     for name in ("000002.json", "gate-000001.json"):
@@ -294,7 +294,7 @@ def test_a_document_with_a_sound_digest_is_still_checked(three, changed):
 def test_what_else_lies_among_the_documents_is_left_alone(three):
     three._plain.write("history/income/prod/notes.txt", b"of a human")
     three._plain.write("history/readme.md", b"of a human")
-    three.alias("income", "prod", "income:4", "number 4")
+    three.alias("income@prod", "income:4", why="number 4")
     assert len(documented(three)) == 4
     assert three._plain.document("history/income/prod/notes.txt") == b"of a human"
 
@@ -302,7 +302,7 @@ def test_what_else_lies_among_the_documents_is_left_alone(three):
 def test_networks_and_aliases_whose_names_run_together_are_told_apart(store, network):
     for name, alias in (("a", "b.c"), ("a.b", "c"), ("gate-000001.json", "gate-000001"), ("history", "history")):
         store.keep(name, network())
-        store.alias(name, alias, name, f"{name} {alias}")
+        store.alias(f"{name}@{alias}", name, why=f"{name} {alias}")
     assert {(entry.name, entry.alias, entry.why) for entry in log.read(store._plain)} == {
         ("a", "b.c", "a b.c"),
         ("a.b", "c", "a.b c"),

@@ -29,7 +29,7 @@ def kept(store, network):
     store.keep(
         "income", network(2), state=TrainingState(step=3, slots={"exp_avg/scale": np.array(0.5)}), pipeline="[data]"
     )
-    store.alias("income", "prod", "income:1", "the first")
+    store.alias("income@prod", "income:1", why="the first")
     return store
 
 
@@ -158,7 +158,7 @@ def test_every_name_is_a_reference_of_the_specification_and_no_two_are_the_same(
 def test_skopeo_finds_a_version_of_any_name(store, network, name, called):
     for seed in range(2):
         store.keep(name, network(seed))
-    store.alias(name, "prod--", f"{name}:1")
+    store.alias(f"{name}@prod--", f"{name}:1")
     for reference, wanted in ((called, 2), (f"{called}:1", 1), (f"{called}@prod+2d+2d", 1)):
         asked = ["skopeo", "inspect", "--raw", f"oci:{store.folder}:{reference}"]
         raw = subprocess.run(asked, check=True, capture_output=True).stdout
@@ -193,7 +193,7 @@ def test_a_large_store_lists_what_is_kept_for_a_fiftieth_of_the_time(store, netw
     for seed in range(3):
         store.keep("income", network(seed))
     assert len(numbers(store)) > 45
-    store.alias("income", "prod", "income:52")
+    store.alias("income@prod", "income:52")
     assert len(numbers(store)) == 53
     store.keep("income", network(0))
     assert len(numbers(store)) == 53

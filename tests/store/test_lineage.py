@@ -134,7 +134,7 @@ def test_scores_and_aliases_are_shown_where_they_are(store, keep):
     first = keep(report=Report("", 1, "binary", scores), facts={"metric": "f1"})
     keep(parents=[first])
     for alias in ("prod", "canary"):
-        store.alias("income", alias, "income:1", "")
+        store.alias(f"income@{alias}", "income:1", why="")
     one, other = sorted(store.lineage("income").nodes, key=lambda node: node.title)
     assert (one.metric, one.value, one.aliases) == ("f1", 0.5, ("canary", "prod"))
     assert (other.metric, other.value, other.aliases) == ("", None, ())
@@ -196,7 +196,7 @@ def cards(found):
 def test_the_picture_has_a_card_for_everything_and_a_line_for_every_step(store, keep):
     first = trained(store, "r1", keep, data="sha256:abc")
     trained(store, "r2", keep, parents=[first], data="sha256:abc")
-    store.alias("income", "prod", "income:2", "")
+    store.alias("income@prod", "income:2", why="")
     found = store.lineage("income:1")
     boxes = list(cards(found).values())
     assert len(boxes) == len(found.nodes) == 5

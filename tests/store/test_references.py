@@ -104,8 +104,8 @@ def test_an_alias_is_found_as_it_was_on_a_day(store, network):
     moment = [datetime(2026, 5, day, 9, tzinfo=UTC) for day in (2, 4)]
     times = iter(moment)
     store._clock = times.__next__
-    store.alias("income", "prod", "income:1", "the first")
-    store.alias("income", "prod", "income:2", "a better one")
+    store.alias("income@prod", "income:1", why="the first")
+    store.alias("income@prod", "income:2", why="a better one")
     assert store.version("income@prod").number == 2
     assert store.version("income@prod@2026-05-02").number == 1
     assert store.version("income@prod@2026-05-03").number == 1
@@ -129,7 +129,7 @@ def test_an_alias_is_found_as_it_was_on_a_day(store, network):
 )
 def test_an_unknown_reference_is_answered_with_the_nearest(store, network, text, why):
     store.keep("income", network())
-    store.alias("income", "prod", "income", "")
+    store.alias("income@prod", "income", why="")
     with pytest.raises(VersionNotFound, match=why):
         store.version(text)
 
@@ -151,5 +151,5 @@ def test_the_beginning_of_several_digests_is_refused(store, network):
 def test_an_alias_in_the_last_second_of_a_day_belongs_to_that_day(store, network):
     store.keep("income", network())
     store._clock = lambda: datetime(2026, 5, 4, tzinfo=UTC) - timedelta(microseconds=1)
-    store.alias("income", "prod", "income", "")
+    store.alias("income@prod", "income", why="")
     assert store.version("income@prod@2026-05-03").number == 1

@@ -168,7 +168,7 @@ def test_a_loaded_model_is_handed_the_runtime(tmp_path, network):
 
 def test_looking_makes_no_store(tmp_path):
     store = open_store(tmp_path / "engrams", who="ada")
-    looks = [store.names, store.versions, store.runs, lambda: store.load("a"), lambda: store.alias("a", "b", "a", "")]
+    looks = [store.names, store.versions, store.runs, lambda: store.load("a"), lambda: store.alias("a@b", "a", why="")]
     for look in looks:
         with pytest.raises(StoreError, match=r"there is no store at .*engrams; engram run makes one"):
             look()

@@ -76,7 +76,7 @@ def test_a_dry_run_says_what_would_be_freed_and_frees_nothing(store, network):
     store.keep("income", network(1))
     lost = orphan(store, b"nobody needs this")
     before = blobs(store)
-    swept = store.sweep(grace=NOTHING, dry=True)
+    swept = store.sweep(grace=NOTHING, dry_run=True)
     assert swept.freed == {lost: 17}
     assert blobs(store) == before
     assert store.sweep(grace=NOTHING).freed == {lost: 17}

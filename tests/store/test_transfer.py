@@ -54,13 +54,13 @@ def test_only_what_is_missing_is_moved(store, other, network):
 def test_everything_goes_over_with_runs_checkpoints_and_aliases(store, other, network, run):
     store.keep("income", network(1))
     store.keep("rent", network(2))
-    store.alias("income", "prod", "income:1", why="first")
+    store.alias("income@prod", "income:1", why="first")
     store.begin(run)
     for step in (5, 6, 7):
         store.save("income-1", Checkpoint(network(step).weights, TrainingState(step=step)), best=step == 5)
     moved = store.push(other)
     assert (moved.versions, moved.checkpoints, moved.aliases) == (("income:1", "rent:1"), 3, 1)
-    assert other.history("income", "prod") == store.history("income", "prod")
+    assert other.history("income@prod") == store.history("income@prod")
     assert other.load("income@prod").parameters == network(1).parameters
     assert other.checkpoints("income-1") == store.checkpoints("income-1")
     assert other.run("income-1").status == "stopped"
@@ -303,7 +303,7 @@ def test_ctrl_c_leaves_only_what_is_whole_says_so_and_the_same_goes_on(heavy, ot
 @pytest.mark.parametrize("server", ["moto", "azurite"])
 def test_a_store_goes_to_the_cloud_and_comes_back(store, network, tmp_path, bucket, server, run):
     store.keep("income", network(1))
-    store.alias("income", "prod", "income", why="first")
+    store.alias("income@prod", "income", why="first")
     store.begin(run)
     store.save("income-1", Checkpoint(network(5).weights, TrainingState(step=5)))
     cloud = open_store(f"{bucket(server)}/networks", who="ada", cache=tmp_path / "cache")
@@ -312,6 +312,6 @@ def test_a_store_goes_to_the_cloud_and_comes_back(store, network, tmp_path, buck
     home = open_store(tmp_path / "home", who="ada")
     home.pull(cloud)
     assert home.versions() == store.versions()
-    assert home.history("income", "prod") == store.history("income", "prod")
+    assert home.history("income@prod") == store.history("income@prod")
     assert home.last("income-1").state.step == 5
     assert home.verify() == []

@@ -17,7 +17,7 @@ def test_a_whole_store_has_no_damage(store, network):
 @pytest.mark.parametrize("position", [0, 7, -1])
 def test_a_flipped_bit_in_any_blob_is_found_and_what_it_hurts_is_named(store, network, position):
     store.keep("income", network())
-    store.alias("income", "prod", "income:1", "good")
+    store.alias("income@prod", "income:1", why="good")
     for path in sorted((store.folder / "blobs" / "sha256").iterdir()):
         whole = path.read_bytes()
         flipped = bytearray(whole)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,7 +97,7 @@ def sweep(
     """Free what no version, alias, run or writer needs any more; it may run beside writers."""
     opened = opened_store(store)
     with watching(quiet=json) as watch:
-        swept = opened.sweep(grace=timedelta(hours=grace), dry=dry_run, tell=_counted(watch, "sweeping"))
+        swept = opened.sweep(dry_run=dry_run, grace=grace, tell=_counted(watch, "sweeping"))
     if json:
         show_json(asdict(swept))
         return

@@ -22,7 +22,14 @@ __all__ = ["COMMANDS"]
 
 ALIAS = typer.Argument(..., help="The alias, as NAME@ALIAS.", metavar="NAME@ALIAS")
 WHY = typer.Option("", "--why", help="Why; written into the history.", show_default=False)
-_WORDS = {"move": "moved", "rollback": "rolled back", "undo": "rollback undone", "forced": "forced"}
+_WORDS = {
+    "move": "moved",
+    "forced": "forced",
+    "rollback": "rolled back",
+    "rollback-unmet": "rolled back, unmet",
+    "undo": "rollback undone",
+    "undo-unmet": "rollback undone, unmet",
+}
 
 
 def alias(
@@ -36,11 +43,8 @@ def alias(
     json: bool = JSON,
 ) -> None:
     """Let a name point at a version; the history remembers who, when and why."""
-    from engram.store.moves.history import parted
-
-    path = parted(name)
     opened = opened_store(store)
-    move = opened.alias(*path, reference, why, force=force)
+    move = opened.alias(name, reference, why=why, force=force)
     if json:
         show_json(asdict(move))
         return
@@ -66,7 +70,7 @@ def rollback(
 
     path = parted(name)
     opened = opened_store(store)
-    move = opened.rollback(*path, why, to=to, undo=undo)
+    move = opened.rollback(name, to=to, undo=undo, why=why)
     known = opened.named([move.origin, move.target])
     sides = {side: opened.version(digest) for side, digest in _sides(move).items() if digest in known}
     if json:
@@ -75,6 +79,8 @@ def rollback(
     say(f"[green]✓[/] {name} is [bold]{known[move.target]}[/] again (was {known.get(move.origin, move.origin[:15])})")
     rows = [(side, v.reference, *v.deciding, when(v.kept)) for side, v in sides.items()]
     table(("", "version", "metric", "score", "kept"), rows, right=("score",), whole=("version", "metric", "kept"))
+    if move.kind.endswith("-unmet"):
+        _tell_passed(opened.protected(path[0])[name], sides)
     say(f"[dim]if that was wrong:[/] engram rollback {name}{'' if undo else ' --undo'}")
 
 
@@ -100,7 +106,7 @@ def protect(
     opened = opened_store(store)
     if off and conditions:
         raise UsageError("--off sets the alias free and --if protects it; say one of the two")
-    changed = opened.protect(*path, _stated(conditions), why) if off or conditions else None
+    changed = opened.protect(name, _stated(conditions), why=why) if off or conditions else None
     gate = changed or opened.protected(path[0]).get(name)
     if json:
         show_json(asdict(gate) if gate else None)
@@ -118,8 +124,8 @@ def history(name: str = ALIAS, store: str = STORE, json: bool = JSON) -> None:
 
     opened = opened_store(store)
     path = parted(name)
-    gates = opened.gates(*path)
-    moves = [] if gates and name not in opened.aliases(path[0]) else opened.history(*path)
+    gates = opened.gates(name)
+    moves = [] if gates and name not in opened.aliases(path[0]) else opened.history(name)
     entries = _merged(moves, gates)
     if json:
         show_json([{**asdict(entry), "kind": _kind(entry)} for entry in entries])
@@ -204,6 +210,15 @@ def _tell_unmet(opened: Store, name: str, gate: Gate) -> None:
     version: Version = opened.version(name)
     for words in unmet(gate.conditions, version.metrics):
         notice(f"{name} stays at {version.reference}, of which {words}")
+
+
+def _tell_passed(gate: Gate, sides: Mapping[str, Version]) -> None:
+    """Say what a version does not meet to which a protected alias went back."""
+    from engram.evaluation.conditions import unmet
+
+    now, was = sides["now"], sides.get("was")
+    for words in unmet(gate.conditions, now.metrics, was.metrics if was else {}):
+        notice(f"{gate.name}@{gate.alias} is protected, and of {now.reference}, {words}; the history says: unmet")
 
 
 def _merged(moves: Sequence[Move], gates: Sequence[Gate]) -> list[Move | Gate]:

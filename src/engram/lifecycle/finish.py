@@ -87,7 +87,7 @@ def finish(
 
 def _pointed(alias: str, version: Version, record: Run, store: Store) -> None:
     try:
-        store.alias(record.name, alias, version.reference, why=f"kept by run {record.id}")
+        store.alias(f"{record.name}@{alias}", version.reference, why=f"kept by run {record.id}")
     except ConditionNotMet as refused:
         raise ConditionNotMet(f"{version.reference} is kept, but {refused}") from None
 

@@ -68,7 +68,8 @@ class Move:
     """One movement of an alias: when, who, why, from where to where (digests; empty where it did not exist).
 
     Attributes:
-        kind: ``move``, ``rollback``, ``undo`` of a rollback, or ``forced`` past the gate of a protected alias.
+        kind: ``move``, ``forced`` past the gate of a protected alias, ``rollback``, ``undo`` of a rollback, or
+            ``rollback-unmet`` and ``undo-unmet`` where the version does not meet what protects the alias.
     """
 
     name: str

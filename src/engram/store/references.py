@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 
 from engram.errors import UsageError, VersionNotFound
 from engram.plugins import nearest
-from engram.store import tables
+from engram.store import given, tables
 
 __all__ = ["Reference", "check_name", "parse", "resolve"]
 
@@ -66,6 +66,7 @@ def check_name(name: str, what: str = "name") -> str:
     Raises:
         UsageError: it is a path, or holds what no name may.
     """
+    given.text(name, what, "income")
     if not _NAME.fullmatch(name) or len(name) > _LONGEST or name == "sha256":
         why = " (it looks like a path)" if "/" in name or "\\" in name or name.startswith((".", "~")) else ""
         shown = name if len(name) <= _LONGEST else f"{name[:40]}… ({len(name)} characters)"
@@ -82,6 +83,7 @@ def parse(text: str) -> Reference:
     Raises:
         UsageError: it has none of the five forms.
     """
+    given.text(text, "reference", "income, income:7 or income@prod")
     if text.startswith("sha256:"):
         if not _PREFIX.fullmatch(text):
             raise UsageError(f"{text!r} is no digest; give sha256: and at least 8 of its hexadecimal digits (0-9, a-f)")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engram.records import Model, Prediction
-from engram.store import catalogs, places
+from engram.store import catalogs, given, places
 from engram.store.differences import demoted, series
 from engram.store.verbs._opened import Parts
 from engram.store.verbs.aliases import Aliases
@@ -56,7 +56,7 @@ def open(  # noqa: A001 - what one does with a store, and all it can be given
         cache: folder for what is remembered of remote places; ``~/.cache/engram`` if None.
         trust: files of public keys, by one of which a version must be signed; empty leaves it to the store.
     """
-    url = str(place)
+    url = given.text(str(place) if isinstance(place, Path) else place, "the store", "engrams or s3://bucket/networks")
     stands = places.open(url)
     folder = Path(url) if places.kind(url) == "folder" else _remembered(stands.url, cache)
     found = catalogs.find(stands, folder, catalog)

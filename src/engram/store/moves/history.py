@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Row, Select, func, insert, select
 from engram.errors import UsageError, VersionNotFound
 from engram.plugins import nearest
 from engram.records import Gate, Move
-from engram.store import references, tables
+from engram.store import given, references, tables
 from engram.store.moves import gates, log
-from engram.store.moves.steps import Step, stand
+from engram.store.moves.steps import UNMET, Step, stand
 from engram.store.places._contract import Place
 from engram.store.verify import Damage
 
@@ -59,7 +59,7 @@ def parted(text: str) -> tuple[str, str]:
     Raises:
         UsageError: it is no alias.
     """
-    name, _, alias = text.partition("@")
+    name, _, alias = given.text(text, "the alias", "income@prod").partition("@")
     if not name or not alias or "@" in alias:
         raise UsageError(f"{text!r} is no alias; write NAME@ALIAS, such as {name or 'income'}@prod")
     return references.check_name(name), references.check_name(alias, "alias")
@@ -93,7 +93,8 @@ def move(connection: Connection, path: tuple[str, str], reference: str, said: Sa
 def rollback(connection: Connection, path: tuple[str, str], said: Said, *, to: str = "", undo: bool = False) -> Move:
     """Point an alias where it pointed before, or, to undo that, where it pointed before it was rolled back.
 
-    No gate is asked: where an alias has been, it may always go back to.
+    No gate stands in the way: where an alias has been, it may always go back to, at night and without a reason. But
+    where the version does not meet what protects the alias now, the kind of the move says so.
 
     Args:
         connection: of a transaction that writes.
@@ -117,10 +118,11 @@ def rollback(connection: Connection, path: tuple[str, str], said: Said, *, to: s
         target = _again(connection, path, to, moves)
     else:
         target = _before(alias, at)
-    if target not in named(connection, [target]):
+    row = connection.execute(select(tables.versions).where(tables.versions.c.digest == target)).first()
+    if row is None:
         raise VersionNotFound(f"{alias} was {target}, which is not in the catalog; name another version with --to")
-    made = Move(*path, said.when, said.who, said.why, at.target, target, "undo" if undo else "rollback")
-    return _add(connection, made)
+    kind = ("undo" if undo else "rollback") + (UNMET if gates.unmet(connection, path, row, at.target) else "")
+    return _add(connection, Move(*path, said.when, said.who, said.why, at.target, target, kind))
 
 
 def history(connection: Connection, name: str, alias: str) -> list[Move]:

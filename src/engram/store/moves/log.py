@@ -19,11 +19,12 @@ from engram.errors import StoreError, UsageError
 from engram.evaluation import conditions
 from engram.records import Gate, Move
 from engram.store import documents, objects, references
+from engram.store.moves.steps import UNMET
 from engram.store.places._contract import Place, check_digest
 
 __all__ = ["GATE", "KINDS", "found", "name", "read", "write"]
 
-KINDS = ("move", "rollback", "undo", "forced")
+KINDS = ("move", "rollback", "undo", "forced", f"rollback{UNMET}", f"undo{UNMET}")
 GATE = "gate-"
 
 _LOG = logging.getLogger(__name__)

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from engram.records import Move
 
-__all__ = ["Step", "stand"]
+__all__ = ["UNMET", "Step", "stand"]
+
+UNMET = "-unmet"
+"""At the end of the kind of a step back to a version that does not meet what protects the alias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,11 @@ def stand(moves: Sequence[Move]) -> tuple[Step, list[Step]]:
     at: Step | None = None
     left: list[Step] = []
     for made in moves:
-        if made.kind == "rollback" and at is not None:
+        kind = made.kind.removesuffix(UNMET)
+        if kind == "rollback" and at is not None:
             left.append(at)
             at = _back(at, made.target)
-        elif made.kind == "undo" and left and left[-1].target == made.target:
+        elif kind == "undo" and left and left[-1].target == made.target:
             at = left.pop()
         else:
             left.clear()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engram.errors import StoreError, UsageError
+from engram.store import given
 
 __all__ = ["LARGEST", "PAYLOAD", "Bundle", "parse", "read"]
 
@@ -57,7 +58,7 @@ def read(path: str | Path) -> bytes:
         UsageError: it cannot be read.
     """
     try:
-        with Path(path).open("rb") as file:
+        with given.file(path, "the signature").open("rb") as file:
             return file.read(LARGEST + 1)
     except OSError as refused:
         reason = (refused.strerror or str(refused)).lower()

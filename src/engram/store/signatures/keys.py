@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engram.errors import MissingLibrary, UsageError
+from engram.store import given
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -50,7 +51,7 @@ def read(path: str | Path) -> bytes:
         UsageError: it cannot be read, or is larger than any key.
     """
     try:
-        with Path(path).open("rb") as file:
+        with given.file(path, "the key").open("rb") as file:
             content = file.read(_LARGEST + 1)
     except OSError as refused:
         reason = (refused.strerror or str(refused)).lower()

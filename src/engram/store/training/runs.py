@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from engram.errors import UsageError, VersionNotFound
 from engram.plugins import nearest
 from engram.records import Checkpoint, Run
-from engram.store import documents, leases, references, tables, writing
+from engram.store import documents, given, leases, references, tables, writing
 from engram.store.files import Files
 from engram.store.manifests import Manifest
 from engram.store.objects import Content
@@ -107,6 +107,7 @@ def run(connection: Connection, identity: str) -> Run:
     Raises:
         VersionNotFound: there is none; the message gives the nearest.
     """
+    given.text(identity, "run", "income-20260503-120000-1a2b")
     row = connection.execute(select(tables.runs).where(tables.runs.c.id == identity)).first()
     if row is None:
         known = connection.execute(select(tables.runs.c.id)).scalars().all()
@@ -122,6 +123,8 @@ def every(connection: Connection, name: str = "", most: int = 0) -> list[Run]:
         name: of the network, or id of the run, which then comes first; empty for all.
         most: how many; 0 for all.
     """
+    given.text(name, "name", "income")
+    given.number(most, "most")
     rows = tables.runs
     asked = select(rows).order_by(rows.c.started.desc(), rows.c.id)
     if name:
@@ -160,6 +163,7 @@ def saved(connection: Connection, identity: str) -> list[Saved]:
 
 def differences(connection: Connection, identity: str) -> set[str]:
     """The digests of those checkpoints of a run of which a part is stored as its difference from another."""
+    given.text(identity, "run", "income-20260503-120000-1a2b")
     rows, links, deltas = tables.checkpoints, tables.links, tables.deltas
     asked = select(rows.c.digest).join(links, links.c.holder == rows.c.digest)
     asked = asked.join(deltas, deltas.c.digest == links.c.blob).where(rows.c.run == identity).distinct()

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from engram.errors import UsageError
 from engram.records import Progress, Watch
-from engram.store import rebuild, sweep, verify
+from engram.store import given, rebuild, sweep, verify
 from engram.store.differences import demotion
 from engram.store.moves import history
 from engram.store.rebuild import Rebuilt
@@ -67,7 +67,7 @@ class Care(Opened):
         Raises:
             StoreError: this store refuses to be written.
         """
-        other._there()  # noqa: SLF001 - both are stores
+        given.record(other, Opened, "the other store", "Store")._there()  # noqa: SLF001 - both are stores
         damaged = self.verify(tell=tell)
         blobs = [damage for damage in damaged if damage.digest.startswith("sha256:")]
         left = verify.repair(self._place, blobs, other._place)  # noqa: SLF001 - both are stores
@@ -98,25 +98,26 @@ class Care(Opened):
         self._index.publish()
         return made
 
-    def sweep(self, *, grace: timedelta = _GRACE, dry: bool = False, tell: Tell = _ignore) -> Swept:
+    def sweep(self, *, dry_run: bool = False, grace: timedelta | float = _GRACE, tell: Tell = _ignore) -> Swept:
         """Free what no version, alias, run or writer reaches; old checkpoints become differences on the way.
 
         Args:
-            grace: how long what is found loose is left alone before it is removed.
-            dry: only say what would be freed.
+            dry_run: only say what would be freed.
+            grace: how long what is found loose is left alone before it is removed; a number is in hours.
             tell: called with the blobs removed so far and in all.
 
         Raises:
             StoreError: the store refuses; what was not removed is still there.
         """
+        waits = given.duration(grace, "grace")
         self._there()
-        if dry:
+        if dry_run:
             with self._reading() as connection:
-                return sweep.plan(self._site, connection, grace)
+                return sweep.plan(self._site, connection, waits)
         for of_run in self._ended():
             demotion.demote(self._site, of_run)
         demotion.tidy(self._site)
-        return sweep.sweep(self._site, grace, tell)
+        return sweep.sweep(self._site, waits, tell)
 
     def push(self, to: Opened, what: Sequence[str] = (), *, name: str = "", watch: Watch = _unwatched) -> Moved:
         """Bring versions and runs to another store; only what it lacks is moved.
@@ -148,6 +149,9 @@ class Care(Opened):
 
 
 def _moved(source: Opened, target: Opened, what: Sequence[str], *, name: str, watch: Watch) -> Moved:
+    for one in (source, target):
+        given.record(one, Opened, "the other store", "Store")
+    given.words(what, "what", "income:7")
     if source.url == target.url or source.folder.resolve() == target.folder.resolve():
         raise UsageError(f"both are the store at {source.url}; name another one")
     with source._reading() as connection:  # noqa: SLF001 - all are stores

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engram.errors import UsageError
-from engram.store import manifests, references
+from engram.store import given, manifests, references
 from engram.store.files import Files
 from engram.store.manifests import Manifest
 from engram.store.signatures import bundles, keys, signing, trust
@@ -50,7 +50,9 @@ class Signatures(Opened):
             MissingLibrary: the extra ``sign`` is not installed.
         """
         manifest, name = self._signable(reference)
-        signer, bundle = signing.sign(manifest, name, Path(key), password)
+        signer, bundle = signing.sign(
+            manifest, name, given.file(key, "the key"), given.text(password, "password", "that of the key")
+        )
         self._plain.write(trust.document(manifest.digest, signer.id), bundle)
         return Signed(name, manifest.digest, signer)
 
@@ -137,7 +139,7 @@ class Signatures(Opened):
         Raises:
             UsageError: it is the beginning of no key's id, or of several.
         """
-        return self._trust.remove(identity)
+        return self._trust.remove(given.text(identity, "the key", "the beginning of its id"))
 
     def _signable(self, reference: str) -> tuple[Manifest, str]:
         """The manifest of a version and its full name."""

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from engram.errors import UsageError
 from engram.records import Certificate, Model, Report, TrainingState, Version
-from engram.store import inventory, references, versions, writing
+from engram.store import given, inventory, references, versions, writing
 from engram.store.inventory import Item
 from engram.store.objects import Content
 from engram.store.verbs._opened import Opened
@@ -63,12 +63,16 @@ class Versions(Opened):
             StoreError: the disk or the catalog refused; the store is as it was.
         """
         references.check_name(name)
+        _sensible(model, state, report, certificate)
+        came = given.words(parents, "parents", "sha256:9f2c41aa…")
+        texts = {
+            key: given.text(said, key, repr("[data]")) for key, said in {"pipeline": pipeline, "lock": lock}.items()
+        }
         parts: dict[str, dict[str, Content]] = {
             "model": contents.pack_model(model),
             "training": contents.pack_state(state) if state else {},
             "report": contents.pack_report(report) if report else {},
-            "pipeline": {_TEXTS["pipeline"]: pipeline.encode()} if pipeline else {},
-            "lock": {_TEXTS["lock"]: lock.encode()} if lock else {},
+            **{key: {_TEXTS[key]: said.encode()} if said else {} for key, said in texts.items()},
             "certificate": contents.pack_certificate(certificate) if certificate else {},
         }
         kept = Kept(
@@ -76,9 +80,9 @@ class Versions(Opened):
             when=self._now(),
             holds=contents.holds(model, parts),
             metrics=versions.metrics(report),
-            data=data,
-            parents=tuple(parents),
-            facts=dict(facts or {}),
+            data=given.text(data, "data", "sha256:9f2c41aa…"),
+            parents=came,
+            facts=given.mapping(facts or {}, "facts"),
         )
         files = {path: content for part in parts.values() for path, content in part.items()}
         site = Site(self._plain, self._catalog, self._now)
@@ -106,7 +110,8 @@ class Versions(Opened):
         Raises:
             UnknownName: a version has no weight of a name; the message gives the nearest.
         """
-        return contents.weights(self._files(reference, verify=verify), tuple(names))
+        wanted = given.words(names, "names", "layer1.weight")
+        return contents.weights(self._files(reference, verify=verify), wanted)
 
     def load_into(self, module: nn.Module, reference: str, *, strict: bool = True, verify: bool = False) -> Filled:
         """Copy the weights of a version into a torch module that is there already, in place, wherever it is.
@@ -146,7 +151,7 @@ class Versions(Opened):
 
     def text(self, reference: str, part: str) -> str:
         """The ``pipeline`` or the ``lock`` a version was kept with; VersionNotFound if it was kept without."""
-        if part not in _TEXTS:
+        if given.text(part, "part", "pipeline or lock") not in _TEXTS:
             raise UsageError(f"a version has no text {part!r}; there are {', '.join(_TEXTS)}")
         return self._files(reference, signed=False).content(_TEXTS[part]).decode()
 
@@ -157,6 +162,8 @@ class Versions(Opened):
             name: of the network; empty for all.
             most: how many; 0 for all.
         """
+        given.text(name, "name", "income")
+        given.number(most, "most")
         with self._reading() as connection:
             return versions.listed(connection, name, most)
 
@@ -171,6 +178,7 @@ class Versions(Opened):
 
     def counted(self, name: str = "") -> int:
         """How many versions a name has, or all names have."""
+        given.text(name, "name", "income")
         with self._reading() as connection:
             return versions.counted(connection, name)
 
@@ -178,3 +186,16 @@ class Versions(Opened):
         """The names under which something is kept, sorted."""
         with self._reading() as connection:
             return versions.names(connection)
+
+
+def _sensible(
+    model: object, state: TrainingState | None, report: Report | None, certificate: Certificate | None
+) -> None:
+    given.record(model, Model, "model")
+    for value, kind, what in (
+        (state, TrainingState, "state"),
+        (report, Report, "report"),
+        (certificate, Certificate, "certificate"),
+    ):
+        if value is not None:
+            given.record(value, kind, what)

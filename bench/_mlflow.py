@@ -17,6 +17,11 @@ from _speed import begun, emptied, same
 
 ROUNDS = 5
 MLFLOW = "mlflow>=3.1,<4"
+WAYS = {
+    "default": "MLflow log_model",
+    "requirements": "the same, requirements named",
+    "durable": "the same, named and fsync",
+}
 
 
 def mlflow(folder: Path, *, huge: bool) -> dict[str, float]:  # noqa: ARG001 - all sections are called alike
@@ -24,22 +29,23 @@ def mlflow(folder: Path, *, huge: bool) -> dict[str, float]:  # noqa: ARG001 - a
     network = small()[1]
     place = emptied(folder / "mlflow")
     torch.save({name: torch.from_numpy(array) for name, array in network.weights.items()}, place / "state.pt")
-    taken = {"engram": Taken(), "MLflow log_model": Taken()}
+    taken = {name: Taken() for name in ("engram", *WAYS.values())}
     with _worker(place) as worker:
         for number in range(ROUNDS + 1):
             network.change(number)
             store = begun(folder)
-            ours = Taken()
-            ours.add(partial(store.keep, "network", network.model))
-            theirs = _asked(worker, number)
-            if number:
-                taken["engram"].wall.append(ours.wall[0])
-                taken["engram"].cpu.append(ours.cpu[0])
-                taken["MLflow log_model"].wall.append(theirs[0])
-                taken["MLflow log_model"].cpu.append(theirs[1])
+            (taken["engram"] if number else Taken()).add(partial(store.keep, "network", network.model))
+            for way, name in WAYS.items():
+                wall, cpu = _asked(worker, number, way)
+                if number:
+                    taken[name].wall.append(wall)
+                    taken[name].cpu.append(cpu)
             same("engram", store.load("network", verify=True).weights, network.weights)
     show(f"keep and register {network.name} ({network.size / 1e6:.0f} MB)", taken, "engram")
-    return {"keep_vs_mlflow": ratio(taken["engram"].wall, taken["MLflow log_model"].wall)}
+    return {
+        f"keep_vs_mlflow{suffix}": ratio(taken["engram"].wall, taken[WAYS[way]].wall)
+        for way, suffix in (("default", ""), ("durable", "_named_durable"), ("requirements", "_named"))
+    }
 
 
 def python() -> Path:
@@ -73,9 +79,9 @@ def _worker(place: Path) -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
-def _asked(worker: subprocess.Popen[str], number: int) -> tuple[float, float]:
+def _asked(worker: subprocess.Popen[str], number: int, way: str) -> tuple[float, float]:
     assert worker.stdin
-    worker.stdin.write(f"{number}\n")
+    worker.stdin.write(f"{number} {way}\n")
     worker.stdin.flush()
     wall, cpu = json.loads(_line(worker, Path(str(worker.args[-1])).parent))  # type: ignore[index]
     return wall, cpu

@@ -46,6 +46,17 @@ def test_a_file_is_converted_verified_and_kept(engram, theirs: Path):
     assert engram("import", "theirs.json", "--name", "theirs").out == "✓ kept theirs.json as theirs:1\n"
 
 
+def test_weights_are_divided_where_a_size_is_asked_for(engram, theirs: Path, here: Path):
+    index = "m.safetensors.index.json"
+    assert engram("convert", "theirs.onnx", "--shard-size", "0.04 kB", "-o", index).code == 0
+    files = sorted(path.name for path in here.glob("m-*"))
+    assert files == ["m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors"]
+    assert engram("import", index, "--name", "theirs").code == 0
+    for wrong in ("much", "0", "5 apples", "-1GB", "1e3"):
+        said = engram("convert", "theirs.onnx", "--shard-size", wrong, "-o", index)
+        assert f"{wrong!r} is no size; write bytes with a unit, as in 5GB or 500MB" in said.sentence
+
+
 def test_a_file_that_was_changed_is_not_verified(engram, theirs: Path, here: Path):
     engram("convert", "theirs.onnx", "-o", "theirs.json")
     (here / "theirs.json").write_text((here / "theirs.json").read_text() + " ")

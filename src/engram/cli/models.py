@@ -10,11 +10,12 @@ import typer
 
 from engram.cli.bars import watching
 from engram.cli.certificates import proved
-from engram.cli.terminal import JSON, STORE, names, notice, say, show_json, table
+from engram.cli.terminal import JSON, STORE, in_bytes, names, notice, say, show_json, table
 from engram.cli.versions import REFERENCE
 from engram.formats import SHELF
 
 if TYPE_CHECKING:
+    from engram.formats._convert import Target
     from engram.records import Prediction
 
 __all__ = ["COMMANDS"]
@@ -28,6 +29,13 @@ TO = typer.Option(
 )
 BARE = typer.Option(
     False, "--without-training", help="Leave the training state out, also where the format has a place for it."
+)
+SHARDS = typer.Option(
+    "",
+    "--shard-size",
+    help="The most weights in one file, as in 5GB, where a format divides them (default: the format's own).",
+    metavar="SIZE",
+    show_default=False,
 )
 TOLERANCE = typer.Option(1e-5, "--tolerance", help="Largest difference of answers that is allowed.")
 
@@ -100,7 +108,7 @@ def evaluate(
     say(f"report: {page}")
 
 
-def export(
+def export(  # noqa: PLR0913, PLR0917 - the options of a command
     reference: str = REFERENCE,
     to: str = TO,
     out: Path | None = typer.Option(
@@ -108,6 +116,7 @@ def export(
     ),
     tolerance: float = TOLERANCE,
     bare: bool = BARE,
+    shards: str = SHARDS,
     store: str = STORE,
     json: bool = JSON,
 ) -> None:
@@ -119,7 +128,13 @@ def export(
     opened = open_store(store, settings.read())
     with watching(quiet=json) as watch:
         path, certificate = write(
-            reference, to=to, path=out, store=opened, tolerance=tolerance, training=not bare, watch=watch
+            reference,
+            to=_target(to, shards),
+            path=out,
+            store=opened,
+            tolerance=tolerance,
+            training=not bare,
+            watch=watch,
         )
     proved(path, certificate, json=json)
 
@@ -130,13 +145,14 @@ def convert(
     out: Path = typer.Option(..., "-o", "--out", help="The file to write."),
     tolerance: float = TOLERANCE,
     bare: bool = BARE,
+    shards: str = SHARDS,
     json: bool = JSON,
 ) -> None:
     """Turn a model file into another format, with proof that it answers the same."""
     from engram.lifecycle.export import convert as write
 
     with watching(quiet=json) as watch:
-        certificate = write(path, out, to=to, tolerance=tolerance, training=not bare, watch=watch)
+        certificate = write(path, out, to=_target(to, shards), tolerance=tolerance, training=not bare, watch=watch)
     proved(out, certificate, json=json)
 
 
@@ -173,6 +189,12 @@ def import_(
         return
     with_state = ", with its training state" if "training" in version.holds else ""
     say(f"[green]✓[/] kept {escape(str(path))} as [bold]{version.reference}[/]{with_state}")
+
+
+def _target(to: str, shards: str) -> Target:
+    from engram.formats._convert import Target
+
+    return Target(to, in_bytes(shards) if shards else 0)
 
 
 COMMANDS = (predict, evaluate, export, convert, import_)

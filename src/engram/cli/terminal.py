@@ -6,6 +6,7 @@ Where nobody is looking (a pipe, a file) tables are as wide as they need to be, 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,13 +14,29 @@ from typing import Any
 
 import typer
 
-__all__ = ["JSON", "STORE", "complain", "names", "notice", "pairs", "say", "show_json", "size", "table", "when"]
+from engram.errors import UsageError
+
+__all__ = [
+    "JSON",
+    "STORE",
+    "complain",
+    "in_bytes",
+    "names",
+    "notice",
+    "pairs",
+    "say",
+    "show_json",
+    "size",
+    "table",
+    "when",
+]
 
 JSON = typer.Option(False, "--json", help="Answer in JSON, for machines.")
 STORE = typer.Option(
     "", "--store", help="The store to use (default: ENGRAM_STORE, else ./engrams).", show_default=False
 )
 _WIDEST = 10_000
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?b)?", re.IGNORECASE)
 
 
 def say(text: str = "") -> None:
@@ -110,6 +127,19 @@ def size(count: float) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"
+
+
+def in_bytes(text: str) -> int:
+    """Bytes that somebody wrote with a unit (``5GB``, ``500 MB``); thousands, as Hugging Face counts them.
+
+    Raises:
+        UsageError: it is no such size, or less than one byte.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    count = round(float(found[1]) * 1000 ** "bkmgt".index((found[2] or "b")[0].lower())) if found else 0
+    if count < 1:
+        raise UsageError(f"{text!r} is no size; write bytes with a unit, as in 5GB or 500MB")
+    return count
 
 
 def _cell(value: object) -> str:

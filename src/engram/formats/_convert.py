@@ -8,23 +8,37 @@ questions as the model, and brought to its name only when the answers are the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 from numpy import ndarray
 
-from engram.errors import ConversionError, EngramError
+from engram.errors import ConversionError, EngramError, UsageError
 from engram.formats import SHELF, _certificate, _files, _folders, _proving, _recognition, _sides
 from engram.formats._probes import probes
 from engram.formats._proving import Request
 from engram.formats._sides import Side
 from engram.records import Certificate, Limits, Model, TrainingState
 
-__all__ = ["convert", "lost", "probes", "prove", "read", "read_proven", "read_state", "write"]
+__all__ = ["Target", "convert", "lost", "probes", "prove", "read", "read_proven", "read_state", "write"]
 
 _DEFAULT = Limits()
 Program = Callable[[Mapping[str, ndarray]], Mapping[str, ndarray]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a model is to be written as.
+
+    Attributes:
+        format: empty where the suffix of the path says it.
+        shard_size: bytes of weights in one file, where a format divides them; 0 is the format's own choice.
+    """
+
+    format: str = ""
+    shard_size: int = 0
 
 
 def read(path: str | Path, limits: Limits = _DEFAULT) -> Model:
@@ -92,14 +106,20 @@ def prove(model: Model, path: Path, request: Request) -> Certificate:
 
 
 def convert(
-    source: str | Path, path: str | Path, *, to: str = "", tolerance: float = 1e-5, seed: int = 0, training: bool = True
+    source: str | Path,
+    path: str | Path,
+    *,
+    to: str | Target = "",
+    tolerance: float = 1e-5,
+    seed: int = 0,
+    training: bool = True,
 ) -> Certificate:
     """Turn a file into another format, with proof that the new file answers as the old one does in its own runtime.
 
     Args:
         source: of the file that is read.
         path: of the one that is written; see ``write`` for the rest.
-        to: the format.
+        to: the format, alone or with what else is to be said of it.
         tolerance: largest difference allowed.
         seed: of the probe rows.
         training: whether the training state goes along where both formats have a place for it.
@@ -124,7 +144,7 @@ def write(
     model: Model,
     path: str | Path,
     *,
-    to: str = "",
+    to: str | Target = "",
     tolerance: float = 1e-5,
     seed: int = 0,
     original: Program | None = None,
@@ -135,7 +155,7 @@ def write(
     Args:
         model: what is written.
         path: of the file, or of the folder where the format is one; its own folder must be there.
-        to: the format; found from the suffix if empty.
+        to: the format, alone or with what else is to be said of it; found from the suffix if empty.
         tolerance: largest difference allowed, absolute and relative to the answer together.
         seed: of the probe rows.
         original: what the model answered in the program it comes from: raw inputs → outputs, by name. Asked in place
@@ -144,7 +164,8 @@ def write(
 
     Raises:
         ConversionError: the file answers differently, cannot hold the model, or cannot be written; no file is left.
-        UsageError: the suffix and the format do not agree, or several formats have this suffix.
+        UsageError: the suffix and the format do not agree, several formats have this suffix, or the format is one file
+            where shards were asked for.
         UnknownName: there is no such format.
     """
     side = _sides.of_model(model) if original is None else _sides.of_program(model, original)
@@ -189,13 +210,18 @@ def _sentences(model: Model, to: str, carries: Collection[str]) -> Iterator[str]
 
 
 def _written(
-    model: Model, path: Path, to: str, side: Side, request: Request, state: TrainingState | None
+    model: Model, path: Path, to: str | Target, side: Side, request: Request, state: TrainingState | None
 ) -> Certificate:
-    target, found = _recognition.asked_for(path, to)
+    wanted = to if isinstance(to, Target) else Target(to)
+    target, found = _recognition.asked_for(path, wanted.format)
+    if wanted.shard_size and not hasattr(found, "write_shards"):
+        raise UsageError(f"{target} is written as one file; leave the size of shards out")
     _free(path, target, found)
     with _files.workplace(path) as folder:
         made = folder / path.name
-        if state is not None and hasattr(found, "write_training"):
+        if wanted.shard_size:
+            found.write_shards(model, made, wanted.shard_size)
+        elif state is not None and hasattr(found, "write_training"):
             found.write_training(model, state, made)
         else:
             found.write(model, made)

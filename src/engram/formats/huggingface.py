@@ -3,7 +3,8 @@
 What is written is a folder that the hub shows and every reader of safetensors opens; the graph, the preprocessing and
 the rest stand in the metadata of the weights, as in a file of safetensors. A folder of another program's holds weights
 and the name of an architecture whose code lies elsewhere: it is read as weights alone, and ``--graph`` gives them one.
-Nothing of such a folder is run, ``auto_map`` and its like included.
+Nothing of such a folder is run, ``auto_map`` and its like included. Weights may lie in shards with an index; a folder
+of these alone is read without a configuration.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from engram.errors import FormatError
-from engram.formats import _document, _files, safetensors
+from engram.formats import _document, _files, _shards, safetensors
 from engram.graphs.compose import classes
 from engram.records import Limits, Model
 
-__all__ = ["CARRIES", "FOLDER", "SUFFIXES", "read", "recognizes", "write"]
+__all__ = ["CARRIES", "FOLDER", "SUFFIXES", "read", "recognizes", "write", "write_shards"]
 
 FOLDER = True
 SUFFIXES = ("",)
 CARRIES = safetensors.CARRIES
 
-_CONFIG, _WEIGHTS, _INDEX, _CARD = "config.json", "model.safetensors", "model.safetensors.index.json", "README.md"
+_CONFIG, _WEIGHTS, _INDEX, _CARD = "config.json", "model.safetensors", f"model{_shards.SUFFIX}", "README.md"
 _KIND = "engram"
 
 
 def recognizes(head: bytes, path: Path) -> bool:  # noqa: ARG001 - the contract of the shelf
-    """Whether a folder holds a configuration and weights in safetensors, in one file or in shards."""
-    return (path / _CONFIG).is_file() and any((path / name).is_file() for name in (_WEIGHTS, _INDEX))
+    """Whether a folder holds an index of shards, or a configuration and weights in safetensors."""
+    return (path / _INDEX).is_file() or all((path / name).is_file() for name in (_CONFIG, _WEIGHTS))
 
 
 def read(path: Path, limits: Limits) -> Model:
@@ -39,8 +40,10 @@ def read(path: Path, limits: Limits) -> Model:
     Raises:
         FormatError: a file is missing, damaged or hostile.
     """
-    config = _config(path, limits)
+    config = _config(path, limits) if (path / _CONFIG).is_file() else {}
     name = _WEIGHTS if (path / _WEIGHTS).is_file() else _INDEX
+    if name == _WEIGHTS and (path / _INDEX).is_file():
+        raise FormatError(f"{path.name} holds {_WEIGHTS} and {_INDEX}, of which programs read one or the other")
     found = safetensors.read(_files.safe_join(path, name), limits)
     if found.graph:
         return found
@@ -53,10 +56,28 @@ def write(model: Model, path: Path) -> None:
     Raises:
         ConversionError: a weight is of a type that safetensors does not have.
     """
+    write_shards(model, path, _shards.LARGEST)
+
+
+def write_shards(model: Model, path: Path, largest: int) -> None:
+    """As ``write``, with an index and several files of weights where one would be larger than asked for.
+
+    Args:
+        model: what is written.
+        path: of the folder.
+        largest: bytes of tensors in one file; a tensor that is larger has a file of its own.
+
+    Raises:
+        ConversionError: as ``write``.
+    """
     path.mkdir()
-    safetensors.write(model, path / _WEIGHTS)
+    several = len(_shards.divided({name: array.nbytes for name, array in model.weights.items()}, largest)) > 1
+    if several:
+        safetensors.write_shards(model, path / _INDEX, largest)
+    else:
+        safetensors.write(model, path / _WEIGHTS)
     (path / _CONFIG).write_bytes(_document.text(_described(model), _CONFIG) + b"\n")
-    (path / _CARD).write_text(_card(model), encoding="utf-8")
+    (path / _CARD).write_text(_card(model, _INDEX if several else _WEIGHTS), encoding="utf-8")
 
 
 def _config(path: Path, limits: Limits) -> dict[str, Any]:
@@ -88,11 +109,11 @@ def _described(model: Model) -> dict[str, Any]:
     }
 
 
-def _card(model: Model) -> str:
+def _card(model: Model, weights: str) -> str:
     inputs = "\n".join(f"- `{spec.name}`: {spec.dtype} {list(spec.shape)}" for spec in model.signature.inputs)
     return (
         "---\nlibrary_name: engram\n---\n\n"
         f"A network of {model.parameters:,} parameters. Graph, preprocessing and labels stand in the metadata of\n"
-        f"`{_WEIGHTS}`; `engram import` reads the folder without running anything of it.\n\n"
+        f"`{weights}`; `engram import` reads the folder without running anything of it.\n\n"
         f"## Inputs\n\n{inputs}\n"
     )

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from engram.errors import UsageError
+from engram.formats._convert import Target, prove, read, read_state, write
 from engram.formats._convert import convert as convert_file
-from engram.formats._convert import prove, read, read_state, write
 from engram.formats._proof import digest
 from engram.formats._proving import Request
 from engram.formats._recognition import usual_suffix
@@ -26,7 +26,7 @@ def _ignore(_progress: Progress) -> None:
 def export(
     reference: str,
     *,
-    to: str,
+    to: str | Target,
     path: str | Path | None,
     store: Store,
     tolerance: float,
@@ -37,7 +37,7 @@ def export(
 
     Args:
         reference: of the version.
-        to: the format; empty means that the suffix of the path says it.
+        to: the format, alone or with what else is to be said of it; empty means that the suffix of the path says it.
         path: where; None writes NAME.FORMAT here.
         store: where the version is.
         tolerance: largest difference of answers that is allowed.
@@ -51,13 +51,14 @@ def export(
         ConversionError: the file would answer differently; none is written.
         VersionNotFound: no such version.
     """
-    if path is None and not to:
+    wanted = to if isinstance(to, Target) else Target(to)
+    if path is None and not wanted.format:
         raise UsageError("say where or to what format: engram export REF --to onnx, or -o FILE.onnx")
     version = store.version(reference)
-    place = Path(path) if path is not None else Path(f"{version.name}{usual_suffix(to)}")
+    place = Path(path) if path is not None else Path(f"{version.name}{usual_suffix(wanted.format)}")
     state = store.state(reference) if training and "training" in version.holds else None
     watch(Progress("exporting", note=str(place)))
-    return place, write(store.load(reference), place, to=to, tolerance=tolerance, state=state)
+    return place, write(store.load(reference), place, to=wanted, tolerance=tolerance, state=state)
 
 
 def keep_file(
@@ -102,7 +103,7 @@ def convert(
     path: str | Path,
     out: str | Path,
     *,
-    to: str = "",
+    to: str | Target = "",
     tolerance: float,
     training: bool = True,
     watch: Watch = _ignore,

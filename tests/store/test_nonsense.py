@@ -67,7 +67,7 @@ def sense(store, verb, parameter, tmp_path):
     return {**SENSE, **made}[parameter.name]
 
 
-@pytest.mark.parametrize(("verb", "parameter"), verbs(), ids=lambda one: getattr(one, "name", one))
+@pytest.mark.parametrize(("verb", "parameter"), list(verbs()), ids=lambda one: getattr(one, "name", one))
 def test_nonsense_is_answered_with_a_sentence(kept, verb, parameter, tmp_path):
     method = getattr(kept, verb)
     others = {

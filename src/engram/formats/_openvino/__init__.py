@@ -1,0 +1,1 @@
+"""OpenVINO's IR: how it is made and asked, both in a worker, and what must stand in it."""

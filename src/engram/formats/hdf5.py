@@ -7,24 +7,42 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engram.errors import ConversionError, FormatError
+from numpy import ndarray
+
+from engram.errors import FormatError
 from engram.formats import _document, _files
 from engram.formats._faults import typed
 from engram.formats._hdf5 import tree
 from engram.formats._keras import read as reading
-from engram.formats._keras import stored, training
+from engram.formats._keras import real, store, stored, training
+from engram.formats._keras import write as writing
+from engram.formats._keras import write_training as states
+from engram.formats._keras.kind import Part
+from engram.formats._keras.parts import arrays as arrays_of
 from engram.records import Limits, Model, Signature, TrainingState
 
-__all__ = ["CARRIES", "SUFFIXES", "WRITES", "read", "recognizes", "state", "write"]
+__all__ = [
+    "CARRIES",
+    "SUFFIXES",
+    "read",
+    "recognizes",
+    "run",
+    "run_pieces",
+    "runtime",
+    "state",
+    "write",
+    "write_training",
+]
 
 SUFFIXES = (".h5", ".hdf5")
-CARRIES = ("graph", "weights", "training state", "names")
-WRITES = False
+CARRIES = ("graph", "weights", "training state", "preprocessing", "names")
 
+_KEY = "engram"
+_WEIGHTS = ".weights.h5"
 _LARGEST = 2**40
 
 
@@ -42,23 +60,103 @@ def read(path: Path, limits: Limits) -> Model:
     """
     held = tree.opened(_files.read(path, _LARGEST), path.name, limits)
     config = _text(held, "model_config", limits)
-    if config is None:
-        return _weights(held)
+    return _weights(held, limits) if config is None else _model(held, config, limits)
+
+
+def _model(held: tree.Tree, config: dict[str, Any], limits: Limits) -> Model:
     version = held.node("").attributes.get("keras_version", "")
     source: dict[str, Any] = {"format": "hdf5", "keras_version": str(version), "config": config}
-    training = _text(held, "training_config", limits)
-    if training is not None:
-        source["training_config"] = training
-    return reading.built(config, lambda parts: stored.by_list(held, "model_weights", parts), source, limits)
+    training_config, note = (_text(held, key, limits) for key in ("training_config", _KEY))
+    if training_config is not None:
+        source["training_config"] = training_config
+
+    def arrays(parts: Mapping[str, Part]) -> dict[str, ndarray]:
+        return stored.by_list(held, "model_weights", parts)
+
+    def plain() -> Model:
+        return reading.built(config, arrays, source, limits)
+
+    if note is not None:
+        whole = writing.whole(note, config, arrays, plain, limits)
+        if whole is not None:
+            return whole
+    return plain()
 
 
-def write(model: Model, path: Path) -> None:  # noqa: ARG001 - the contract of the shelf
-    """Nothing: the format is only read.
+def write(model: Model, path: Path) -> None:
+    """The model as Keras has it: in the words it came with, or in layers made for its graph.
 
     Raises:
-        ConversionError: always.
+        ConversionError: a part of it cannot be said in Keras.
     """
-    raise ConversionError(f"{path.name} cannot be written: hdf5 is only read; write onnx or safetensors")
+    _written(model, None, path)
+
+
+def write_training(model: Model, state: TrainingState, path: Path) -> None:
+    """As ``write``, with the optimizer's state inside.
+
+    Raises:
+        ConversionError: as ``write``, or Keras has no such optimizer.
+    """
+    _written(model, state, path)
+
+
+def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
+    """What the real Keras answers, in a process of its own, once our own reader has accepted the file.
+
+    Raises:
+        MissingLibrary: Keras, or TensorFlow and torch below it, are not installed.
+        FormatError: Keras refuses the file.
+    """
+    return run_pieces(path, [inputs])[0]
+
+
+def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict[str, ndarray]]:
+    """As ``run`` for several batches at once: Keras takes seconds to start."""
+    return real.answers(read(path, Limits()), path, pieces)
+
+
+def runtime() -> str:
+    """Name and version of what ``run`` asks."""
+    return real.version()
+
+
+def _written(model: Model, state: TrainingState | None, path: Path) -> None:
+    if not model.graph:
+        path.write_bytes(store.alone(model.weights))
+        return
+    found = writing.said(model)
+    if path.name.lower().endswith(_WEIGHTS):
+        places = {name: place for part in found.parts.values() for name, place, _ in arrays_of(part)}
+        names = {places[theirs]: ours for ours, theirs in found.names.items()}
+        path.write_bytes(store.by_places(found.parts, found.weights, note=_document.text({"names": names}, "names")))
+        return
+    config = writing.older(found.config)
+    compiled = model.source.get("training_config", config.pop("compile_config", None))
+    arrays = list[tuple[str, ndarray]]()
+    if state is not None:
+        said, listed = states.with_state(found, state, compiled)
+        optimizer = said.pop("optimizer")
+        name = optimizer["config"].get("name", "optimizer")
+        arrays = [(f"{name}/{number}", array) for number, array in enumerate(listed)]
+        compiled = {**said, "optimizer_config": {key: optimizer[key] for key in ("class_name", "config")}}
+    attributes = {"backend": "tensorflow", "keras_version": found.version}
+    attributes["model_config"] = _document.text(config, "the config").decode()
+    if compiled:
+        attributes["training_config"] = _document.text(_older(compiled), "the training config").decode()
+    if not found.plain:
+        note = writing.note(model, found) | (states.note_of(state) if state is not None else {})
+        attributes[_KEY] = _document.text(note, "the description of the model").decode()
+    path.write_bytes(store.by_lists(found.parts, found.weights, attributes, arrays))
+
+
+def _older(compiled: Mapping[str, Any]) -> dict[str, Any]:
+    """What a network was compiled with, the optimizer where the older format has it."""
+    said = {key: value for key, value in compiled.items() if key != "optimizer"}
+    optimizer = compiled.get("optimizer")
+    if isinstance(optimizer, Mapping) and "optimizer_config" not in said:
+        said["optimizer_config"] = {key: optimizer[key] for key in ("class_name", "config") if key in optimizer}
+    return said
 
 
 @typed
@@ -77,7 +175,9 @@ def state(path: Path, limits: Limits) -> TrainingState | None:
     weights = stored.by_list(held, "model_weights", parts)
     names = stored.listed(held, "optimizer_weights", "weight_names")
     found = [held.array(f"optimizer_weights/{name}") for name in names]
-    return training.state_of(optimizer, found, reading.trained(parts), weights)
+    made = training.state_of(optimizer, found, reading.trained(parts), weights)
+    note = _text(held, _KEY, limits)
+    return states.state_back(_model(held, config, limits), made, note) if note is not None else made
 
 
 def _text(held: tree.Tree, key: str, limits: Limits) -> dict[str, Any] | None:
@@ -91,9 +191,12 @@ def _text(held: tree.Tree, key: str, limits: Limits) -> dict[str, Any] | None:
     return dict(parsed)
 
 
-def _weights(held: tree.Tree) -> Model:
+def _weights(held: tree.Tree, limits: Limits) -> Model:
     by_place = any(name in held for name in ("layers", "_layer_checkpoint_dependencies"))
     if not by_place and not stored.is_by_list(held, ""):
         raise FormatError(f"{held.where} is HDF5, but Keras wrote neither a model nor weights into it")
     found = stored.alone(held)
+    names = (_text(held, _KEY, limits) or {}).get("names")
+    if isinstance(names, Mapping) and names.keys() == found.keys() and len(set(names.values())) == len(names):
+        found = {str(ours): found[place] for place, ours in names.items()}
     return Model(b"", found, Signature((), ()), source={"format": "hdf5"})

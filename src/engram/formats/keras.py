@@ -7,24 +7,41 @@ names of their layers (``encoder/dense/kernel``), their values and their layout;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engram.errors import ConversionError, FormatError
+from numpy import ndarray
+
+from engram.errors import FormatError
 from engram.formats import _archive, _document
 from engram.formats._faults import typed
 from engram.formats._hdf5 import tree
 from engram.formats._keras import read as reading
-from engram.formats._keras import stored, training
+from engram.formats._keras import real, store, stored, training
+from engram.formats._keras import write as writing
+from engram.formats._keras import write_training as states
+from engram.formats._keras.kind import Part
 from engram.records import Limits, Model, TrainingState
 
-__all__ = ["CARRIES", "SUFFIXES", "WRITES", "read", "recognizes", "state", "write"]
+__all__ = [
+    "CARRIES",
+    "SUFFIXES",
+    "read",
+    "recognizes",
+    "run",
+    "run_pieces",
+    "runtime",
+    "state",
+    "write",
+    "write_training",
+]
 
 SUFFIXES = (".keras",)
-CARRIES = ("graph", "weights", "training state", "names")
-WRITES = False
+CARRIES = ("graph", "weights", "training state", "preprocessing", "names")
 
+_KEY = "engram"
 _CONFIG, _ABOUT, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
@@ -38,23 +55,89 @@ def recognizes(head: bytes, path: Path) -> bool:
 
 @typed
 def read(path: Path, limits: Limits) -> Model:
-    """The model in a file.
+    """The model in a file: whole when Engram wrote it, else the network with its weights.
 
     Raises:
         FormatError: it is damaged or hostile, or has a layer that is not known.
     """
     held, config, about = _opened(path, limits)
+    return _model(held, config, about, limits)
+
+
+def _model(held: tree.Tree, config: dict[str, Any], about: dict[str, Any], limits: Limits) -> Model:
     source = {"format": "keras", "keras_version": str(about.get("keras_version", "")), "config": config}
-    return reading.built(config, lambda parts: stored.by_place(held, parts), source, limits)
+
+    def arrays(parts: Mapping[str, Part]) -> dict[str, ndarray]:
+        return stored.by_place(held, parts)
+
+    def plain() -> Model:
+        return reading.built(config, arrays, source, limits)
+
+    if _KEY in about:
+        said: dict[str, Any] = {key: config[key] for key in ("class_name", "config") if key in config}
+        whole = writing.whole(about[_KEY], said, arrays, plain, limits)
+        if whole is not None:
+            return whole
+    return plain()
 
 
-def write(model: Model, path: Path) -> None:  # noqa: ARG001 - the contract of the shelf
-    """Nothing: the format is only read.
+def write(model: Model, path: Path) -> None:
+    """The model as Keras has it: in the words it came with, or in layers made for its graph.
 
     Raises:
-        ConversionError: always.
+        ConversionError: a part of it cannot be said in Keras.
     """
-    raise ConversionError(f"{path.name} cannot be written: keras is only read; write onnx or safetensors")
+    _written(model, None, path)
+
+
+def write_training(model: Model, state: TrainingState, path: Path) -> None:
+    """As ``write``, with the optimizer's state inside.
+
+    Raises:
+        ConversionError: as ``write``, or Keras has no such optimizer.
+    """
+    _written(model, state, path)
+
+
+def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
+    """What the real Keras answers, in a process of its own, once our own reader has accepted the file.
+
+    Raises:
+        MissingLibrary: Keras, or TensorFlow and torch below it, are not installed.
+        FormatError: Keras refuses the file.
+    """
+    return run_pieces(path, [inputs])[0]
+
+
+def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict[str, ndarray]]:
+    """As ``run`` for several batches at once: Keras takes seconds to start."""
+    return real.answers(read(path, Limits()), path, pieces)
+
+
+def runtime() -> str:
+    """Name and version of what ``run`` asks."""
+    return real.version()
+
+
+def _written(model: Model, state: TrainingState | None, path: Path) -> None:
+    found = writing.said(model)
+    functional = {"module": "keras.src.models.functional", "registered_name": "Functional"}
+    home = {"module": "keras", "registered_name": None} if found.config["class_name"] == "Sequential" else functional
+    config: dict[str, Any] = {**home, **writing.modern(found.config)}
+    compiled, arrays = model.source.get("training_config", config.get("compile_config")), list[ndarray]()
+    if state is not None:
+        config["compile_config"], arrays = states.with_state(found, state, compiled)
+    about: dict[str, Any] = {"keras_version": found.version}
+    if not found.plain:
+        about[_KEY] = writing.note(model, found) | (states.note_of(state) if state is not None else {})
+    members = {
+        _ABOUT: _document.text(about, "the metadata"),
+        _CONFIG: _document.text(config, "the config"),
+        _WEIGHTS: store.by_places(found.parts, found.weights, arrays),
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
 
 
 @typed
@@ -64,16 +147,17 @@ def state(path: Path, limits: Limits) -> TrainingState | None:
     Raises:
         FormatError: as ``read``, or the state is not that of the optimizer that the config names.
     """
-    held, config, _ = _opened(path, limits)
+    held, config, about = _opened(path, limits)
     optimizer = (config.get("compile_config") or {}).get("optimizer")
     places = [*held.arrays("optimizer/vars"), *held.arrays("_optimizer/vars")]
     if not isinstance(optimizer, Mapping) or not places:
         return None
     places.sort(key=lambda place: int(place.rpartition("/")[2]) if place.rpartition("/")[2].isdigit() else -1)
     parts = reading.layers(config)
-    return training.state_of(
-        optimizer, [held.array(place) for place in places], reading.trained(parts), stored.by_place(held, parts)
-    )
+    found = [held.array(place) for place in places]
+    made = training.state_of(optimizer, found, reading.trained(parts), stored.by_place(held, parts))
+    note = about.get(_KEY)
+    return states.state_back(_model(held, config, about, limits), made, note) if isinstance(note, Mapping) else made
 
 
 def _opened(path: Path, limits: Limits) -> tuple[tree.Tree, dict[str, Any], dict[str, Any]]:

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from numpy import ndarray
+
 from engram.errors import FormatError
 
 __all__ = ["NETWORKS", "Call", "Layer", "Network", "Reference", "layer", "network"]
@@ -271,6 +274,17 @@ def _named(found: Any) -> Any:  # noqa: ANN401 - of a stranger's file
     return [_named(one) for one in found] if isinstance(found, list) else found
 
 
+def _numbers(config: Any, where: str) -> ndarray:  # noqa: ANN401 - of a stranger's file
+    """An array that stands in the description itself."""
+    try:
+        array = np.asarray(config["value"], dtype=config.get("dtype", "float32"))
+    except (TypeError, ValueError, KeyError, AttributeError) as wrong:
+        raise FormatError(f"{where}: an array in a call is none: {wrong}") from wrong
+    if array.dtype.kind not in "biuf":
+        raise FormatError(f"{where}: an array in a call holds {array.dtype}, not numbers")
+    return array
+
+
 def _tensors(found: Any, where: str) -> Any:  # noqa: ANN401 - of a stranger's file
     """An argument of Keras 3, with a reference in the place of each tensor."""
     if isinstance(found, list):
@@ -285,6 +299,6 @@ def _tensors(found: Any, where: str) -> Any:  # noqa: ANN401 - of a stranger's f
         return _reference(history)
     if kind == "__slice__" and isinstance(config, Mapping):
         return slice(config.get("start"), config.get("stop"), config.get("step"))
-    if kind == "__ellipsis__":
-        return Ellipsis
+    if kind in {"__ellipsis__", "__tensor__", "__numpy__"}:
+        return Ellipsis if kind == "__ellipsis__" else _numbers(config, where)
     return {key: _tensors(one, where) for key, one in found.items()}

@@ -18,15 +18,26 @@ __all__ = ["KINDS"]
 _LEAST = -1e9
 
 
-def _heads(settings: Mapping[str, Any]) -> tuple[Variable, ...]:
-    """Query, key, value and output, each a kernel and perhaps a bias."""
+def _heads(settings: Mapping[str, Any], private: str = "") -> tuple[Variable, ...]:
+    """Query, key, value and output, each a kernel and perhaps a bias.
+
+    Args:
+        settings: of the layer.
+        private: what Keras puts before the names of their attributes.
+    """
     made = []
     parts = [("query", "query_dense"), ("key", "key_dense"), ("value", "value_dense")]
-    for name, place in (*parts, ("attention_output", "output_dense")):
+    for name, attribute in (*parts, ("attention_output", "output_dense")):
+        place = f"{private}{attribute}"
         made.append(Variable(f"{name}/kernel", f"{place}/vars/0"))
         if settings.get("use_bias", True):
             made.append(Variable(f"{name}/bias", f"{place}/vars/1"))
     return tuple(made)
+
+
+def _shared_heads(settings: Mapping[str, Any]) -> tuple[Variable, ...]:
+    """As ``_heads``, where Keras has no public names for them and so keeps them under private ones."""
+    return _heads(settings, "_")
 
 
 def _multi_head(task: Task) -> Drawn:
@@ -273,7 +284,7 @@ KINDS: Mapping[str, Kind] = {
         masks="own",
     ),
     "Attention": Kind(_attention, _scores_variables, masks="own"),
-    "GroupQueryAttention": Kind(_grouped, _heads, masks="own"),
-    "GroupedQueryAttention": Kind(_grouped, _heads, masks="own"),
+    "GroupQueryAttention": Kind(_grouped, _shared_heads, masks="own"),
+    "GroupedQueryAttention": Kind(_grouped, _shared_heads, masks="own"),
     "MultiHeadAttention": Kind(_multi_head, _heads, masks="own"),
 }

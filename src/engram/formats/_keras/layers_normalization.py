@@ -92,7 +92,11 @@ def _group(task: Task) -> Drawn:
     flat = sheet.reshaped(turned, [0, groups, -1])
     ones, none = (sheet.like(np.full(groups, number), value) for number in (1.0, 0.0))
     made = sheet.node("InstanceNormalization", flat, ones, none, epsilon=task.number("epsilon", 1e-3))
-    made = sheet.node("Reshape", made, sheet.node("Shape", turned))
+    lengths = sheet.shape(turned)[1:]
+    if None in lengths:
+        made = sheet.node("Reshape", made, sheet.node("Shape", turned))
+    else:
+        made = sheet.reshaped(made, [-1, *(length or 0 for length in lengths)])
     for key, operator in (("gamma", "Mul"), ("beta", "Add")):
         if key in task.weights:
             wide = sheet.reshaped(task.weights[key], [channels, *[1] * (rank - 2)])

@@ -40,7 +40,9 @@ def built(
         found = weights(parts)
         if len(found) > limits.tensors:
             raise FormatError(f"the model has {len(found):,} weights, over the limit of {limits.tensors:,}")
-        fixed = {name for part in parts.values() for name, _, trained in arrays(part) if not trained}
+        every = [(name, trained) for part in parts.values() for name, _, trained in arrays(part)]
+        fixed = {name for name, trained in every if not trained}
+        found = {name: found[name] for name, _ in every}
         graph, kept, signature = drawn(known, parts, found, fixed, major(source))
     except RecursionError as wrong:
         raise FormatError("the config is nested deeper than can be followed") from wrong

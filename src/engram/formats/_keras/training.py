@@ -157,7 +157,7 @@ def config_of(state: TrainingState) -> tuple[str, dict[str, Any]]:
     kind = _KINDS.get(str(state.optimizer.get("kind", "")).lower())
     if kind is None:
         raise FormatError(f"Keras has no optimizer {state.optimizer.get('kind')!r}; write the model without its state")
-    group = (state.optimizer.get("groups") or [{}])[0]
+    group = (state.optimizer.get("groups") or [state.optimizer])[0]
     made: dict[str, Any] = {"name": kind.lower(), "learning_rate": float(group.get("lr", 1e-3))}
     if "betas" in group and kind in {"Adam", "AdamW", "Adamax", "Nadam"}:
         made |= {"beta_1": float(group["betas"][0]), "beta_2": float(group["betas"][1])}

@@ -1,0 +1,128 @@
+"""Any canonical graph in Keras' words, and its weights found again in what Keras keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from engram.errors import ConversionError
+from engram.formats._keras import read as reading
+from engram.formats._keras.kind import Part
+from engram.formats._keras.lowering import Lowering
+from engram.formats._keras.parts import arrays
+from engram.formats._keras.said_layers import LAYERS
+from engram.formats._keras.said_operations import OPERATIONS
+from engram.formats._keras.said_recurrences import RECURRENCES
+from engram.formats._keras.words import Array
+
+__all__ = ["Lowered", "lowered"]
+
+_NODES = {**LAYERS, **OPERATIONS, **RECURRENCES}
+
+
+class Lowered:
+    """A graph in Keras' words.
+
+    Attributes:
+        config: with ``class_name`` and ``config``.
+        parts: its layers.
+        weights: Keras' arrays by our names for them.
+        names: weight of the graph → the array that is all of it and nothing else, where there is one.
+        kept: names of weights that cannot be found again in the arrays.
+    """
+
+    def __init__(self, config: Mapping[str, Any], said: Mapping[str, Array], weights: Mapping[str, ndarray]) -> None:
+        self.config = config
+        self.parts: Mapping[str, Part] = reading.layers(config)
+        known = [name for part in self.parts.values() for name, _, _ in arrays(part)]
+        self.weights = {name: said[name].values for name in known}
+        self._places = {name: said[name].places.ravel() for name in known}
+        self._own = {name: (array.shape, array.dtype) for name, array in weights.items()}
+        self._starts = np.cumsum([0, *(array.size for array in weights.values())])
+        found = np.zeros(int(self._starts[-1]), bool)
+        for places in self._places.values():
+            found[places[places >= 0]] = True
+        self.kept = [name for name, span in self._spans() if not found[span].all()]
+        self.names = self._whole()
+
+    def originals(self, given: Mapping[str, ndarray]) -> dict[str, ndarray]:
+        """The graph's weights, but for those of ``kept``, out of Keras' arrays."""
+        flat, found = np.zeros(int(self._starts[-1]), np.float32), np.zeros(int(self._starts[-1]), bool)
+        for name, places in self._places.items():
+            if name in given:
+                learned = places >= 0
+                flat[places[learned]] = np.asarray(given[name]).ravel()[learned]
+                found[places[learned]] = True
+        wanted = {name: span for name, span in self._spans() if found[span].all() and name not in set(self.kept)}
+        return {name: flat[span].reshape(self._own[name][0]).copy() for name, span in wanted.items()}
+
+    def moved(self, given: Mapping[str, ndarray]) -> dict[str, ndarray]:
+        """What stands in place of the graph's weights (an optimizer's slots), as it lies in Keras; whole ones alone."""
+        flat, found = np.zeros(int(self._starts[-1]), np.float32), np.zeros(int(self._starts[-1]), bool)
+        for name, span in self._spans():
+            if name in given and given[name].size == span.stop - span.start:
+                flat[span], found[span] = given[name].ravel(), True
+        return {
+            name: flat[places].reshape(self.weights[name].shape)
+            for name, places in self._places.items()
+            if places.size and places.min() >= 0 and found[places].all()
+        }
+
+    def _spans(self) -> Iterator[tuple[str, slice]]:
+        for place, name in enumerate(self._own):
+            yield name, slice(int(self._starts[place]), int(self._starts[place + 1]))
+
+    def _whole(self) -> dict[str, str]:
+        """Weights that are one array each, by where the array's numbers stand."""
+        spans = dict(enumerate(self._spans()))
+        found: dict[str, str] = {}
+        for name, places in self._places.items():
+            if not places.size or places.min() < 0:
+                continue
+            weight, span = spans[int(np.searchsorted(self._starts, places.min(), side="right")) - 1]
+            if places.size == span.stop - span.start and places.max() < span.stop:
+                found.setdefault(weight, name)
+        return found
+
+
+def lowered(graph: bytes, weights: Mapping[str, ndarray]) -> Lowered:
+    """The graph in Keras' words.
+
+    Args:
+        graph: canonical, without its weights.
+        weights: by name; those the graph does not use are left out.
+
+    Raises:
+        ConversionError: a node cannot be said in Keras; it is named.
+    """
+    odd = [name for name, array in weights.items() if array.dtype != np.float32]
+    low = Lowering(graph, weights)
+    if set(odd) & set(low.graph.weights):
+        name = min(set(odd) & set(low.graph.weights))
+        raise ConversionError(f"the weight {name!r} is {weights[name].dtype}, but layers are written in float32 alone")
+    low.begin()
+    for step in low.graph.nodes:
+        if low.folded(step):
+            continue
+        if step.domain or step.operator not in _NODES:
+            raise low.refused(step, "has no layer and no function in Keras")
+        _NODES[step.operator](low, step)
+    outputs = _ends(low)
+    config = low.words.finished("network", low.inputs, outputs)
+    own = {name: weights[name] for name in low.graph.weights}
+    return Lowered(config, low.words.arrays, own)
+
+
+def _ends(low: Lowering) -> list[Any]:
+    """The outputs, each made by a layer that is called as the output is."""
+    made = []
+    for name in low.graph.outputs:
+        if low.is_static(name):
+            raise ConversionError(f"the output {name!r} is known beforehand, which no network of Keras says")
+        tensor = low.first(name)
+        kind = low.words.layer("Identity", {"dtype": low.dtype(name)}, [tensor], name=name)
+        made.append(type(tensor)(kind, 0, tensor.shape, tensor.dtype))
+    return made

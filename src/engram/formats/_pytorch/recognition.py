@@ -14,7 +14,7 @@ from typing import Final
 from engram.formats._archive import MAGIC
 from engram.formats._pytorch.container import LEGACY, PICKLE
 
-__all__ = ["recognizes"]
+__all__ = ["members", "recognizes"]
 
 _LENGTH: Final = struct.Struct("<H")
 _NAME_LENGTH: Final = 26
@@ -25,16 +25,20 @@ def recognizes(head: bytes, path: Path) -> bool:
     """Whether a file begins as the old form does, or is a zip with a pickle and neither code nor a program in it."""
     if head.startswith(LEGACY):
         return True
-    if not head.startswith(MAGIC) or len(head) < _NAME:
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, struct.error):
-        names = [_first(head)]
-    below = {name.partition("/")[2] for name in names}
+    below = {name.partition("/")[2] for name in members(head, path)}
     others = {"constants.pkl", "archive_format", "models/model.json"} & below
     return PICKLE in below and not others and not any(name.startswith("code/") for name in below)
+
+
+def members(head: bytes, path: Path) -> list[str]:
+    """The names in a zip; the first alone where its directory cannot be read, and none where it is no zip."""
+    if not head.startswith(MAGIC) or len(head) < _NAME:
+        return []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, struct.error):
+        return [_first(head)]
 
 
 def _first(head: bytes) -> str:

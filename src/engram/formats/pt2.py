@@ -1,0 +1,56 @@
+"""PyTorch's exported programs (``.pt2``), as ``torch.export.save`` writes them, read without torch.
+
+Such a file is a zip with the network as a list of calls of torch's operators in JSON, and its numbers beside it. Each
+operator is translated by a table of our own; one that is not in the table is refused by name. torch's own loader
+unpickles the example inputs that lie in the file, without any guard where the guarded way fails; here they are never
+looked at, and the lengths that it gives to ``sympify`` are read by a grammar of a few lines.
+
+A program that was exported while training is read as the network that it is: BatchNormalization and Dropout answer as
+when serving, and train again where the graph is trained.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engram.errors import ConversionError
+from engram.formats import _carried
+from engram.formats._faults import typed
+from engram.formats._pt2 import container, program, reading
+from engram.records import Limits, Model
+
+__all__ = ["CARRIES", "SUFFIXES", "WRITES", "read", "recognizes", "write"]
+
+SUFFIXES = (".pt2",)
+CARRIES = ("graph", "weights", "preprocessing", "names")
+WRITES = False
+
+
+def recognizes(head: bytes, path: Path) -> bool:
+    """Whether a file is a zip with a program of ``torch.export`` in it."""
+    return container.recognizes(head, path)
+
+
+@typed
+def read(path: Path, limits: Limits) -> Model:
+    """The network and its weights under their own names; whole where Engram wrote the file.
+
+    Raises:
+        FormatError: the file is damaged, hostile or over a limit, or calls an operator that is not read.
+    """
+    found = container.opened(path, limits)
+    if found.notes:
+        return _carried.whole(found.notes, found.weights, f"the member {_carried.MEMBER!r}", limits)
+    known = program.parsed(found.program, limits)
+    graph, signature = reading.graph(known, found.weights, found.constants, limits)
+    source = {"format": "pt2", "torch": known.version}
+    return Model(graph, dict(found.weights), signature, source=source)
+
+
+def write(model: Model, path: Path) -> None:
+    """Refuses: the format is only read.
+
+    Raises:
+        ConversionError: always.
+    """
+    raise ConversionError(f"{path.name}: pt2 is only read, not written, with or without {len(model.weights)} weights")

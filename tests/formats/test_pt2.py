@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from engram.errors import FormatError
-from engram.formats import pt2
+from engram.errors import ConversionError, FormatError
+from engram.formats import _carried, pt2
 from engram.formats._archive_writing import Zip
-from engram.formats._pt2 import container, program
+from engram.formats._pt2 import container, job, program
 from engram.formats._pt2.expressions import length
 from engram.graphs.weights import attach
-from engram.records import Limits, Model
+from engram.records import Limits, Model, Signature
 from engram.runtime import onnxruntime
 from networks.torch_networks import NETWORKS, exported
 
@@ -353,6 +353,48 @@ def test_what_is_no_graph_of_values_is_refused_by_the_name_of_its_node(module, s
     path = exported_file(module, (drawn(2, 4),), tmp_path / "model.pt2")
     with pytest.raises(FormatError, match=said):
         pt2.read(path, Limits())
+
+
+def written(model: Model, path: Path) -> Path:
+    """A program as the worker writes it, without the seconds in which torch is imported."""
+    arrays = {f"weight:{name}": array for name, array in model.weights.items()}
+    texts = {"graph": model.graph, "notes": _carried.text(model)}
+    job.save({"path": str(path)}, arrays | {name: np.frombuffer(text, np.uint8) for name, text in texts.items()})
+    return path
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_torch_opens_what_is_written_with_the_names_of_everything_and_answers_alike(name, tmp_path):
+    model, module = exported(name), NETWORKS[name].made().eval()
+    path = written(model, tmp_path / "model.pt2")
+    again = torch.export.load(path).module()  # noqa: TID251 - the peer
+    assert {key: value.tolist() for key, value in again.state_dict().items()} == {
+        key: value.tolist() for key, value in module.state_dict().items()
+    }
+    for count in (1, 5):
+        rows = NETWORKS[name].rows(count)
+        expected = module(*rows)
+        for mine, theirs in zip(tensors(again(*rows)), tensors(expected), strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    whole = pt2.read(path, Limits())
+    assert (whole.graph, whole.signature) == (model.graph, model.signature)
+    bare = rewritten(path, {key: value for key, value in members(path).items() if "/extra/" not in key})
+    seen = pt2.read(bare, Limits())
+    assert [spec.name for spec in seen.signature.inputs] == [spec.name for spec in model.signature.inputs]
+    for mine, theirs in zip(answers(seen, *rows), tensors(expected), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+def tensors(found) -> list[np.ndarray]:
+    return [one.detach().numpy() for one in (found if isinstance(found, tuple) else (found,))]
+
+
+def test_what_torch_has_no_words_for_is_refused_on_writing(models, tmp_path):
+    with pytest.raises(ConversionError, match=r"no weight can be called 'in\.weight'"):
+        pt2.write(models["table"], tmp_path / "model.pt2")
+    with pytest.raises(ConversionError, match="weights without a graph"):
+        pt2.write(Model(b"", {"w": np.ones(2)}, Signature((), ())), tmp_path / "model.pt2")
+    assert not list(tmp_path.iterdir())
 
 
 def node(said, number: int = 0) -> dict:

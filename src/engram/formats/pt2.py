@@ -7,23 +7,25 @@ looked at, and the lengths that it gives to ``sympify`` are read by a grammar of
 
 A program that was exported while training is read as the network that it is: BatchNormalization and Dropout answer as
 when serving, and train again where the graph is trained.
+
+What is written comes from ``torch.export`` itself, asked in the isolated worker, and opens with ``torch.export.load``:
+parameters under their own names, inputs under theirs. Dropout, which does nothing in a program that answers, and
+whatever else torch has no place for go with the file as a text that only Engram reads.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from engram.errors import ConversionError
 from engram.formats import _carried
 from engram.formats._faults import typed
-from engram.formats._pt2 import container, program, reading
+from engram.formats._pt2 import asking, container, program, reading
 from engram.records import Limits, Model
 
-__all__ = ["CARRIES", "SUFFIXES", "WRITES", "read", "recognizes", "write"]
+__all__ = ["CARRIES", "SUFFIXES", "read", "recognizes", "write"]
 
 SUFFIXES = (".pt2",)
 CARRIES = ("graph", "weights", "preprocessing", "names")
-WRITES = False
 
 
 def recognizes(head: bytes, path: Path) -> bool:
@@ -48,9 +50,10 @@ def read(path: Path, limits: Limits) -> Model:
 
 
 def write(model: Model, path: Path) -> None:
-    """Refuses: the format is only read.
+    """The network as a program, through ``torch.export.save``.
 
     Raises:
-        ConversionError: always.
+        ConversionError: the model has no graph, a type or node that torch has not, or a length that torch must fix.
+        MissingLibrary: torch is not installed.
     """
-    raise ConversionError(f"{path.name}: pt2 is only read, not written, with or without {len(model.weights)} weights")
+    asking.written("engram.formats._pt2.job:save", model, path)

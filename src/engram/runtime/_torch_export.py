@@ -7,11 +7,7 @@ CPU, so that no statistics move and no random number is drawn from the caller's 
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import logging
-import warnings
-from collections.abc import Iterator
 
 import torch
 from numpy import ndarray
@@ -26,11 +22,9 @@ from engram.graphs.weights import FIXED, detach, note
 from engram.records import TensorSpec
 from engram.runtime._torch import export_attention, export_recurrent
 from engram.runtime._torch.arrays import array
+from engram.runtime._torch.examples import example, free_axes, silence
 
 __all__ = ["export"]
-
-_ROWS = 3
-"""Rows of the example: a batch of one would be taken for an axis of length one."""
 
 
 def export(
@@ -52,18 +46,18 @@ def export(
     """
     weights = {name: array(tensor) for name, tensor in module.state_dict().items()}
     twin = _with_plain_dropout(copy.deepcopy(module)).to("cpu").train()
-    with torch.random.fork_rng(devices=[]), _silence():
+    with torch.random.fork_rng(devices=[]), silence():
         try:
             program = torch.onnx.export(
                 twin,
-                tuple(_example(spec, inputs) for spec in inputs),
+                tuple(example(spec, inputs) for spec in inputs),
                 dynamo=True,
                 optimize=False,
                 training=torch.onnx.TrainingMode.PRESERVE,
                 opset_version=OPSET,
                 input_names=[spec.name for spec in inputs],
                 output_names=[spec.name for spec in outputs],
-                dynamic_shapes=_free_axes(inputs),
+                dynamic_shapes=free_axes(inputs),
                 custom_translation_table={**export_attention.TRANSLATIONS, **export_recurrent.TRANSLATIONS},
                 verbose=False,
             )
@@ -106,42 +100,6 @@ def _with_plain_dropout(module: nn.Module) -> nn.Module:
         else:
             _with_plain_dropout(child)
     return module
-
-
-def _example(spec: TensorSpec, inputs: tuple[TensorSpec, ...]) -> Tensor:
-    """A tensor of the right type and shape; free axes get lengths that no fixed axis is likely to have."""
-    names = sorted({axis for s in inputs for axis in s.shape if isinstance(axis, str)} - {"batch"})
-    lengths = {"batch": _ROWS} | {name: 7 + 4 * place for place, name in enumerate(names)}
-    shape = [axis if isinstance(axis, int) else lengths[axis] for axis in spec.shape]
-    dtype = getattr(torch, spec.dtype)
-    if not dtype.is_floating_point:
-        return torch.zeros(shape, dtype=dtype)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-
-
-def _free_axes(inputs: tuple[TensorSpec, ...]) -> tuple[dict[int, torch.export.Dim], ...]:
-    free: dict[str, torch.export.Dim] = {}
-    return tuple(
-        {
-            place: free.setdefault(axis, torch.export.Dim(f"axis_{len(free)}"))
-            for place, axis in enumerate(spec.shape)
-            if isinstance(axis, str)
-        }
-        for spec in inputs
-    )
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """The exporter warns of things no caller can change."""
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
 
 
 def _reason(error: BaseException) -> str:

@@ -159,8 +159,7 @@ def test_inspect_shows_the_layers_of_a_version(engram, own):
 
 def test_an_alias_moves_and_its_history_remembers(engram, own):
     assert (
-        engram("alias", "iris@prod", "iris:1", "--why", "the [bold] first").out
-        == "✓ iris@prod is now iris:1 (is new)\n"
+        engram("alias", "iris@prod", "iris:1", "--why", "the [bold] first").out == "✓ iris@prod is now iris:1 (new)\n"
     )
     moves = read(engram("history", "iris@prod", "--json"))
     assert [move["why"] for move in moves] == ["the [bold] first"]

@@ -136,7 +136,7 @@ def test_an_alias_can_be_protected_before_it_is_set(engram, three):
     assert engram("protect", "iris@next", "--if", "accuracy >= 0.85").code == 0
     assert [entry["kind"] for entry in read(engram("history", "iris@next", "--json"))] == ["protected"]
     assert "is not set: of iris:2" in engram("alias", "iris@next", "iris:2").sentence
-    assert engram("alias", "iris@next", "iris:3").out == "✓ iris@next is now iris:3 (is new)\n"
+    assert engram("alias", "iris@next", "iris:3").out == "✓ iris@next is now iris:3 (new)\n"
 
 
 def test_a_trained_version_is_kept_even_if_its_alias_refuses_it(engram, here):

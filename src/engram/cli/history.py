@@ -49,7 +49,7 @@ def alias(
         show_json(asdict(move))
         return
     numbers = opened.named([move.origin, move.target])
-    before = f"was {numbers.get(move.origin, move.origin[:15])}" if move.origin else "is new"
+    before = f"was {numbers.get(move.origin, move.origin[:15])}" if move.origin else "new"
     say(f"[green]✓[/] {name} is now [bold]{numbers[move.target]}[/] ({before})")
     if move.kind == "forced":
         notice(f"{numbers[move.target]} does not meet what protects {name}; the history says that it was forced")

@@ -19,7 +19,7 @@ from engram.errors import ConversionError, FormatError
 from engram.formats._stored_onnx import names_are_text
 from engram.graphs.check import check
 from engram.graphs.signature import signature as declared
-from engram.graphs.weights import attach
+from engram.graphs.weights import check_fit
 from engram.graphs.wire import count
 from engram.records import Limits, Model, Signature, TensorSpec
 from engram.records.tensors import DTYPES
@@ -98,7 +98,7 @@ def model(
     outermost = sound(preprocessing, limits) if preprocessing else network
     _fits(signature.inputs, outermost.inputs, "input")
     _fits(signature.outputs, network.outputs, "output")
-    attach(graph, weights)
+    check_fit(graph, weights)
     return Model(
         graph=graph,
         weights=dict(weights),

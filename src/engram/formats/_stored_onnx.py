@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engram.errors import ConversionError, FormatError
 from engram.formats._files import folded, read, safe_join
-from engram.graphs.check import check
+from engram.graphs.check import check_parsed
 from engram.graphs.wire import count
 from engram.records import Limits
 
@@ -42,9 +42,9 @@ def load(path: Path, limits: Limits) -> onnx.ModelProto:
         raise FormatError(f"{path.name} must hold exactly one graph; it is cut off or two files in one")
     count(data, limits)
     try:
-        model = onnx.ModelProto.FromString(data)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
         names_are_text(model)
-        model = check(data, limits, outside=_places(model))
+        check_parsed(model, limits, outside=_places(model))
     except (DecodeError, RecursionError, TypeError, UnicodeError) as wrong:
         raise FormatError(f"{path.name} is damaged: {wrong}") from wrong
     _declared(model, path.parent, limits)
@@ -129,7 +129,7 @@ def array(tensor: TensorProto, folder: Path) -> ndarray:
     if tensor.data_location == TensorProto.EXTERNAL:
         tensor = _filled(tensor, folder)
     try:
-        return np.array(numpy_helper.to_array(tensor))
+        return np.asarray(numpy_helper.to_array(tensor))
     except (ValueError, TypeError, KeyError) as wrong:
         raise FormatError(f"tensor {tensor.name!r} is damaged: {wrong}") from wrong
 

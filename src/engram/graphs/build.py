@@ -10,6 +10,7 @@ import onnx
 from numpy import ndarray
 from onnx import TensorProto, helper, numpy_helper
 
+from engram.graphs.outline import outline
 from engram.records import TensorSpec
 
 __all__ = ["DOMAIN_ML", "IR_VERSION", "OPSET", "OPSET_ML", "Builder", "element_type", "value_info"]
@@ -110,7 +111,7 @@ class Builder:
         domains = sorted({node.domain for node in self._nodes} | {""})
         imports = [helper.make_opsetid(domain, _DOMAIN_VERSIONS[domain]) for domain in domains]
         model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION, producer_name="engram")
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(outline(model))
         return bytes(model.SerializeToString(deterministic=True))
 
     def _scoped(self, name: str) -> str:

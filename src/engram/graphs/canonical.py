@@ -16,6 +16,7 @@ from onnx import TensorProto, inliner, numpy_helper
 from engram.errors import FormatError
 from engram.graphs.folding import constant_of, fold
 from engram.graphs.naming import distinguish, rename, subgraphs, unique, values
+from engram.graphs.outline import outline
 from engram.graphs.reshaping import settle
 from engram.graphs.states import forget_zeros
 from engram.graphs.versions import pin
@@ -58,7 +59,7 @@ def canonical(model: onnx.ModelProto, names: Collection[str] | None = None) -> o
     note(whole, kept - learned(whole))
     note(whole, noted(model, FIXED), FIXED)
     try:
-        onnx.checker.check_model(whole)
+        onnx.checker.check_model(outline(whole))
     except onnx.checker.ValidationError as refused:
         reason = (str(refused).strip().splitlines() or [""])[0]
         raise FormatError(f"the graph is not valid ONNX: {reason}") from refused

@@ -10,17 +10,18 @@ from collections.abc import Collection, Iterator, Mapping
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, defs, helper
+from onnx import AttributeProto, defs
 
 from engram.errors import FormatError
 from engram.graphs.build import DOMAIN_ML
 from engram.graphs.extent import check_sparse, check_tensor
 from engram.graphs.naming import subgraphs
+from engram.graphs.outline import outline
 from engram.graphs.weights import LOCATION
 from engram.graphs.wire import count
 from engram.records import Limits
 
-__all__ = ["check", "check_functions"]
+__all__ = ["check", "check_functions", "check_parsed"]
 
 _DOMAINS = frozenset({"", "ai.onnx", DOMAIN_ML, "com.microsoft"})
 _DEFAULT = Limits()
@@ -52,6 +53,16 @@ def check(graph: bytes, limits: Limits = _DEFAULT, *, outside: Collection[str] =
         model: onnx.ModelProto = onnx.ModelProto.FromString(graph)
     except DecodeError as refused:
         raise FormatError(f"the graph is no ONNX file, or a damaged one ({refused})") from None
+    check_parsed(model, limits, outside=outside)
+    return model
+
+
+def check_parsed(model: onnx.ModelProto, limits: Limits = _DEFAULT, *, outside: Collection[str] = (LOCATION,)) -> None:
+    """The same of a graph whose bytes were counted before they were parsed.
+
+    Raises:
+        FormatError: as ``check``.
+    """
     _check_text(model)
     _check_versions(model)
     check_functions(model, limits)
@@ -62,12 +73,12 @@ def check(graph: bytes, limits: Limits = _DEFAULT, *, outside: Collection[str] =
         _check_attributes(node, limits)
     _check_initializers(model, limits, outside)
     _check_meaning(model)
-    return model
 
 
 def _check_text(model: onnx.ModelProto) -> None:
     """Refuse names that are not UTF-8; protobuf hands them out as bytes, and every comparison goes wrong."""
-    names = [value.name for value in [*model.graph.input, *model.graph.output, *model.graph.initializer]]
+    names = [model.graph.name]
+    names += [value.name for value in [*model.graph.input, *model.graph.output, *model.graph.initializer]]
     names += [text for function in model.functions for text in (function.name, function.domain)]
     names += [entry.domain for entry in model.opset_import]
     for node in _all_nodes(model):
@@ -168,17 +179,8 @@ def _check_initializers(model: onnx.ModelProto, limits: Limits, outside: Collect
 
 
 def _check_meaning(model: onnx.ModelProto) -> None:
-    """Ask onnx's own checker and shape inference, which see a copy without the shapes that exporters left behind."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    del bare.graph.value_info[:]
-    inside = [tensor for tensor in bare.graph.initializer if not tensor.external_data]
-    declared = {value.name for value in bare.graph.input}
-    absent = [tensor for tensor in bare.graph.initializer if tensor.external_data and tensor.name not in declared]
-    bare.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in absent)
-    kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in inside]
-    del bare.graph.initializer[:]
-    bare.graph.initializer.extend(kept)
+    """Ask onnx's own checker and shape inference; large tensors were compared with what they declare before."""
+    bare = outline(model)
     try:
         onnx.checker.check_model(bare)
         onnx.shape_inference.infer_shapes(bare, check_type=True, strict_mode=True)

@@ -18,6 +18,7 @@ from onnx.reference import ReferenceEvaluator
 
 from engram.graphs.build import IR_VERSION, OPSET
 from engram.graphs.naming import subgraphs
+from engram.graphs.outline import outline
 
 __all__ = ["computed", "constant_of", "fold"]
 
@@ -158,7 +159,7 @@ def _evaluated(node: onnx.NodeProto, inputs: list[ndarray | None]) -> dict[str, 
 def _types(model: onnx.ModelProto) -> dict[str, int]:
     """Value → element type, as far as onnx can tell."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(model).graph
+        inferred = onnx.shape_inference.infer_shapes(outline(model)).graph
     except (RuntimeError, ValueError):
         inferred = model.graph
     declared = [*inferred.input, *inferred.value_info, *inferred.output]

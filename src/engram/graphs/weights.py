@@ -19,7 +19,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engram.errors import FormatError
 
-__all__ = ["FIXED", "LEARNED", "LOCATION", "attach", "detach", "is_bulky", "learned", "names", "note", "noted"]
+__all__ = [
+    "FIXED",
+    "LEARNED",
+    "LOCATION",
+    "attach",
+    "check_fit",
+    "detach",
+    "is_bulky",
+    "learned",
+    "names",
+    "note",
+    "noted",
+]
 
 LOCATION = "weights"
 LEARNED = "engram.learned"
@@ -85,6 +97,19 @@ def attach(graph: bytes, weights: Mapping[str, ndarray]) -> onnx.ModelProto:
     return model
 
 
+def check_fit(graph: bytes, weights: Mapping[str, ndarray]) -> None:
+    """Whether ``attach`` would put graph and weights together, without moving a number.
+
+    Raises:
+        FormatError: a weight is missing, or its type or shape is not the graph's.
+    """
+    model = onnx.ModelProto()
+    model.ParseFromString(graph)
+    for tensor in model.graph.initializer:
+        if _is_outside(tensor):
+            _fitting(tensor, weights)
+
+
 def note(model: onnx.ModelProto, names: Collection[str], about: str = LEARNED) -> None:
     """Write names into the model, in place.
 
@@ -147,14 +172,19 @@ def _empty(tensor: TensorProto) -> None:
 
 
 def _fill(tensor: TensorProto, weights: Mapping[str, ndarray]) -> None:
+    array = _fitting(tensor, weights)
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array).reshape(np.shape(array)), tensor.name))
+
+
+def _fitting(tensor: TensorProto, weights: Mapping[str, ndarray]) -> ndarray:
     if tensor.name not in weights:
         raise FormatError(f"the weights have no {tensor.name!r}, which the graph needs; it is damaged or not its own")
     array = weights[tensor.name]
-    filled = numpy_helper.from_array(np.ascontiguousarray(array).reshape(np.shape(array)), tensor.name)
-    if filled.data_type != tensor.data_type or list(filled.dims) != list(tensor.dims):
+    kind = numpy_helper.from_array(np.ascontiguousarray(np.ravel(array)[:1])).data_type
+    if kind != tensor.data_type or list(np.shape(array)) != list(tensor.dims):
         wanted = f"{TensorProto.DataType.Name(tensor.data_type).lower()} {list(tensor.dims)}"
         raise FormatError(f"weight {tensor.name!r} is {array.dtype} {list(array.shape)}, but the graph needs {wanted}")
-    tensor.CopyFrom(filled)
+    return array
 
 
 def _properties(model: onnx.ModelProto) -> dict[str, str]:

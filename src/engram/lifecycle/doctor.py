@@ -101,7 +101,9 @@ def _store(place: str, settings: Settings) -> Iterator[Fact]:
     except EngramError as refused:
         yield Fact("store", here, "bad", str(refused))
         return
-    yield Fact("store", f"{here}: {networks} networks, {kept} versions, {begun} runs")
+    counted = {"network": networks, "version": kept, "run": begun}
+    said = ", ".join(f"{number:,} {noun}{'' if number == 1 else 's'}" for noun, number in counted.items())
+    yield Fact("store", f"{here}: {said}")
     catalog = "a journal in the store itself" if store.catalog == store.url else store.catalog
     passed = settings.catalog and not same(settings.catalog, store.catalog)
     advice = f"ENGRAM_CATALOG ({bare(settings.catalog)}) is only for stores that have none yet" if passed else ""

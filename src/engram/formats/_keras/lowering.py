@@ -18,8 +18,8 @@ from numpy import ndarray
 
 from engram.errors import ConversionError
 from engram.formats._keras.words import Array, Tensor, Words
+from engram.graphs.outline import outline
 from engram.graphs.walk import Step, Steps, steps
-from engram.graphs.weights import attach
 
 __all__ = ["Lowering"]
 
@@ -39,6 +39,7 @@ class Lowering:
         words: what was said so far.
         known: constants, by name.
         arrays: weights and what is cut or turned from them, by name.
+        places: where the numbers of each weight stand among all learned ones; whatever is only turned is a view of it.
     """
 
     def __init__(self, graph: bytes, weights: Mapping[str, ndarray]) -> None:
@@ -48,7 +49,8 @@ class Lowering:
         self.words = Words()
         self.known: dict[str, ndarray] = dict(self.graph.constants)
         self.arrays: dict[str, Array] = {}
-        self._shapes = _shapes(graph, weights)
+        self.places: dict[str, ndarray] = {}
+        self._shapes = _shapes(graph)
         self._first: dict[str, Tensor] = {}
         self._last: dict[str, Tensor] = {}
         self._parameters: dict[str, Tensor] = {}
@@ -56,7 +58,8 @@ class Lowering:
         start = 0
         for name in self.graph.weights:
             array = weights[name]
-            self.arrays[name] = Array(array, np.arange(start, start + array.size).reshape(array.shape))
+            self.places[name] = np.arange(start, start + array.size)
+            self.arrays[name] = Array(array, self.places[name].reshape(array.shape))
             start += array.size
         self._learned = start
 
@@ -205,11 +208,11 @@ def _to_last(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
     return (shape[0], *shape[2:], shape[1]) if len(shape) > 2 else shape
 
 
-def _shapes(graph: bytes, weights: Mapping[str, ndarray]) -> dict[str, tuple[tuple[int | None, ...], str]]:
+def _shapes(graph: bytes) -> dict[str, tuple[tuple[int | None, ...], str]]:
     """Shape and type of every value, as far as onnx can tell."""
-    model = attach(graph, weights)
+    model = onnx.ModelProto.FromString(graph)
     try:
-        found = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        found = onnx.shape_inference.infer_shapes(outline(model), data_prop=True).graph
     except (RuntimeError, ValueError) as wrong:
         raise ConversionError(f"the shapes of the graph cannot be told: {str(wrong).splitlines()[0]}") from wrong
     made = {}

@@ -21,7 +21,7 @@ from engram.errors import ConversionError, EngramError, FormatError
 from engram.formats import _description, _tensors
 from engram.formats._keras import read as reading
 from engram.formats._keras.kind import Part
-from engram.formats._keras.lower import Lowered, lowered
+from engram.formats._keras.lower import NAME, Lowered, lowered
 from engram.formats._keras.operations import OPERATIONS
 from engram.formats._keras.parts import arrays
 from engram.formats._keras.words import HOMES
@@ -187,15 +187,24 @@ def whole(
     if not isinstance(ordered, list) or not isinstance(found.get("kept"), dict):
         raise FormatError(f"{where} does not name its weights")
     kept = {name: _tensors.from_json(one, f"weight {name!r}", limits) for name, one in found["kept"].items()}
-    read = plain()
-    weights: Mapping[str, ndarray] | None = read.weights if read.graph == graph else None
-    if weights is None:
-        weights = _originals(graph, config, arrays_of, kept)
+    ways: list[Callable[[], Mapping[str, ndarray] | None]] = [
+        lambda: _original(graph, plain),
+        lambda: _originals(graph, config, arrays_of, kept),
+    ]
+    if config.get("config", {}).get("name") == NAME:  # most likely in our words, and each way costs a second
+        ways.reverse()
+    weights = ways[0]() or ways[1]()
     every = {**(weights or {}), **kept}
     if weights is None or {str(name) for name in ordered} != every.keys() or len(ordered) != len(every):
         return None
     in_order = {name: every[name] for name in ordered}
     return _description.model(described, graph, in_order, preprocessing=preprocessing, limits=limits)
+
+
+def _original(graph: bytes, plain: Callable[[], Model]) -> Mapping[str, ndarray] | None:
+    """A graph's weights where it is the one that Keras' own words say."""
+    read = plain()
+    return read.weights if read.graph == graph else None
 
 
 def _originals(
@@ -217,9 +226,16 @@ def _originals(
         again = lowered(graph, found)
     except (EngramError, KeyError):
         return None
-    every = again.weights.keys() == held.keys()
-    same = every and all(array.tobytes() == held[name].tobytes() for name, array in again.weights.items())
-    return found if same and json.loads(json.dumps(again.config)) == config else None
+    if json.loads(json.dumps(again.config)) != config or again.weights.keys() != held.keys():
+        return None
+    return found if all(_same_bits(array, held[name]) for name, array in again.weights.items()) else None
+
+
+def _same_bits(one: ndarray, other: ndarray) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    kind = f"u{one.dtype.itemsize}"
+    return np.array_equal(np.ascontiguousarray(one).view(kind), np.ascontiguousarray(other).view(kind))
 
 
 def _blank(graph: bytes, most: int) -> dict[str, ndarray] | None:

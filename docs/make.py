@@ -10,14 +10,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from making import commands, markdown, reference, sections, shelves
+from making import commands, conversions, markdown, reference, sections, shelves
 
 FOLDER = Path(__file__).resolve().parent
 
 
 def pages() -> dict[str, str]:
     """Every page that is made from the code, its path under ``docs/`` → its text."""
-    return {**shelves.write(), **commands.write(), **sections.write(), **reference.write()}
+    return {**shelves.write(), **commands.write(), **sections.write(), **reference.write(), **conversions.write()}
 
 
 def written() -> dict[str, str]:

@@ -28,7 +28,9 @@ __all__ = ["array", "bring_in", "fields", "has_external", "load", "names_are_tex
 
 _LARGEST_FILE = 2**31 - 2**20
 _PAGE = 4096
-_GRAPH_FIELD = 7
+_GRAPH_FIELD, _INITIALIZER_FIELD, _RAW_FIELD = 7, 5, 9
+_PACKED = {"int2", "uint2", "int4", "uint4", "float4_e2m1fn"}
+"""Types of which ONNX has several numbers in a byte, and numpy one."""
 
 
 def load(path: Path, limits: Limits) -> onnx.ModelProto:
@@ -103,16 +105,45 @@ def save(model: onnx.ModelProto, weights: Mapping[str, ndarray], path: Path, lar
         largest: bytes of one file.
     """
     total = model.ByteSize() + sum(weight.nbytes + 1024 for weight in weights.values())
-    if total <= largest:
-        model.graph.initializer.extend(_tensor(name, weight) for name, weight in weights.items())
-    else:
+    within = [_piece(name, weight) for name, weight in weights.items()] if total <= largest else []
+    if total > largest:
         model.graph.initializer.extend(_beside(weights, path))
     notes = onnx.ModelProto(metadata_props=model.metadata_props)
+    graph = model.graph.SerializeToString(deterministic=True)
     model.ClearField("metadata_props")
+    model.ClearField("graph")
     with path.open("wb") as file:
         # in this order a file that was cut off never looks whole: what every reader needs comes last
         file.write(notes.SerializeToString(deterministic=True))
+        file.write(_head(_GRAPH_FIELD, len(graph) + sum(len(head) + len(data) for head, data in within)))
+        file.write(graph)
+        for head, data in within:  # not through one message, which would hold and copy all weights thrice
+            file.write(head)
+            file.write(data)
         file.write(model.SerializeToString(deterministic=True))
+
+
+def _piece(name: str, weight: ndarray) -> tuple[bytes, memoryview]:
+    """An initializer as it stands in a graph: everything before its numbers, and these as they lie in memory."""
+    tensor = _tensor(name, np.ravel(weight)[:0])
+    if tensor.data_type == TensorProto.STRING or weight.dtype.name in _PACKED:
+        whole = _tensor(name, weight).SerializeToString(deterministic=True)
+        return _head(_INITIALIZER_FIELD, len(whole)), memoryview(whole)
+    del tensor.dims[:]
+    tensor.dims.extend(weight.shape)
+    tensor.ClearField("raw_data")
+    data = np.ascontiguousarray(weight).reshape(-1).view(np.uint8).data
+    head = tensor.SerializeToString(deterministic=True) + _head(_RAW_FIELD, len(data))
+    return _head(_INITIALIZER_FIELD, len(head) + len(data)) + head, data
+
+
+def _head(field: int, length: int) -> bytes:
+    """Number and length of a field of bytes, as protobuf writes them."""
+    made, rest = bytearray([field << 3 | 2]), length
+    while rest > 0x7F:
+        made.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes([*made, rest])
 
 
 def has_external(model: onnx.ModelProto) -> bool:

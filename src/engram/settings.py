@@ -21,6 +21,7 @@ VARIABLES: Mapping[str, str] = {
     ),
     "ENGRAM_CACHE": "the folder for what is remembered of remote stores (default ~/.cache/engram)",
     "ENGRAM_DATA": "a folder where data files are looked for when they are not beside the pipeline file",
+    "ENGRAM_NODE": "a folder with node_modules, in which TensorFlow.js is looked for (default: here and above)",
     "ENGRAM_DEBUG": "1 shows the traceback of an error instead of its sentence alone",
     "ENGRAM_TRUST": "files of public keys, divided as in PATH; only versions that one of them signed are loaded",
     "ENGRAM_PASSWORD": "the password of the private key that engram sign is given, where it has one",
@@ -38,6 +39,7 @@ class Settings:
         catalog: URL of a database for the catalog of a store that has none yet; empty for the usual kind.
         cache: for what is remembered of remote stores; None for the usual place.
         data: second place to look for data files; None if not set.
+        node: where packages of node are looked for; None for the usual places.
         debug: whether errors show their traceback.
         who: name for histories.
         trust: files of public keys, by one of which every version must be signed.
@@ -48,6 +50,7 @@ class Settings:
     catalog: str = ""
     cache: Path | None = None
     data: Path | None = None
+    node: Path | None = None
     debug: bool = False
     who: str = "unknown"
     trust: tuple[str, ...] = ()
@@ -65,12 +68,13 @@ def _login() -> str:
 def read(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process, or of the environment given."""
     seen = os.environ if environment is None else environment
-    folder, cache = seen.get("ENGRAM_DATA", ""), seen.get("ENGRAM_CACHE", "")
+    folder, cache, node = (seen.get(f"ENGRAM_{name}", "") for name in ("DATA", "CACHE", "NODE"))
     return Settings(
         store=seen.get("ENGRAM_STORE") or "engrams",
         catalog=seen.get("ENGRAM_CATALOG", ""),
         cache=Path(cache) if cache else None,
         data=Path(folder) if folder else None,
+        node=Path(node) if node else None,
         debug=seen.get("ENGRAM_DEBUG", "") not in {"", "0"},
         who=seen.get("ENGRAM_WHO") or seen.get("USER") or seen.get("LOGNAME") or _login(),
         trust=tuple(seen["ENGRAM_TRUST"].split(os.pathsep)) if seen.get("ENGRAM_TRUST") else (),

@@ -6,7 +6,7 @@ graph is still growing. What hangs on constants only is computed on the spot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -216,6 +216,10 @@ class Nodes:
     def unique(self, name: str) -> str:
         """A name that no value has yet."""
         return self._unique(name)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Give these names to no value: answers will be called so."""
+        self._taken.update(names)
 
     def named(self, value: Tensor, name: str) -> str:
         """The value under another name, which must be free."""

@@ -166,6 +166,7 @@ def traced(trace: Trace, ends: Ends) -> tuple[bytes, Signature]:
         )
         known[place] = nodes.input(name, dtype, axes)
         specs.append(TensorSpec(name, dtype, axes))
+    nodes.keep(ends.outputs)
     results = trace.walk(trace.program.main, list(ends.outputs.values()), known)
     outputs, made = [], []
     for name, value in zip(ends.outputs, results, strict=True):

@@ -88,7 +88,8 @@ def test_keras_2_files_hold_the_parameters_that_it_told_of(name: str, tmp_path: 
         assert {key: wanted[key].tobytes() for key in wanted} == {
             key: array.tobytes() for key, array in model.weights.items()
         }
-    assert "Loop" not in operators(model)
+    # a GRU that resets before its product is read as the loop that Keras 2 made of it
+    assert operators(model).count("Loop") == (1 if name.startswith("gru") else 0)
 
 
 def test_slots_of_the_adam_of_keras_2_are_those_that_it_told_of(tmp_path: Path):

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from numpy import ndarray
 from engram.errors import ConversionError, MissingLibrary
 from engram.formats import SHELF
 from engram.formats._convert import write
-from engram.formats._recognition import usual_suffix
+from engram.formats._recognition import is_folder, usual_suffix
 from engram.graphs.build import Builder
 from engram.graphs.weights import detach
 from engram.records import Certificate, Model, Signature, TensorSpec
@@ -198,6 +199,13 @@ class Made:
         shutil.copytree(self.path.parent, folder, dirs_exist_ok=True)
         (folder / f"{self.path.name}.certificate.json").unlink()
         return folder / self.path.name
+
+
+def main_file(seed: Path, module: ModuleType) -> Path:
+    """What of a seed is read: itself, or of a folder of several files the one with the format's usual suffix."""
+    if not seed.is_dir() or is_folder(module):
+        return seed
+    return next(file for file in sorted(seed.iterdir()) if file.name.endswith(module.SUFFIXES[0]))
 
 
 class Shop:

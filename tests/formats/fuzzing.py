@@ -86,7 +86,7 @@ class Seed:
         """Change one file; a new one takes its place, because somebody may still have the old one mapped."""
         file = chance.choice(list(self.files))
         file.unlink()
-        if chance.random() > 0.02 or len(self.files) == 1:
+        if chance.random() > 0.02 or len(self.files) == 1 or file == self.path:
             file.write_bytes(mutated(self.files[file], chance))
         return file
 

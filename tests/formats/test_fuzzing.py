@@ -19,6 +19,7 @@ from engram.errors import ConversionError, MissingLibrary
 from engram.formats import SHELF
 from engram.formats._recognition import reads, usual_suffix, writes
 from engram.records import Model
+from formats.conftest import main_file
 from formats.fuzzing import fuzz
 from formats.mutations import mutated
 
@@ -48,7 +49,7 @@ def seeds(format_name: str, models: dict[str, Model], tmp_path: Path) -> Path:
         folder = place / f"seed{number}"
         folder.mkdir(parents=True)
         (shutil.copytree if found.is_dir() else shutil.copy)(found, folder / found.name)
-        folder.with_suffix(".name").write_text(found.name)
+        folder.with_suffix(".name").write_text(str(main_file(found, module).relative_to(found.parent)))
     if not place.is_dir() or not any(place.iterdir()):
         pytest.skip(f"{format_name} has no model to spoil; put small ones into {SEEDS.name}/{format_name}")
     return place

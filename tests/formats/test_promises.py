@@ -21,6 +21,7 @@ from engram.formats._convert import lost, probes, read, read_state, write
 from engram.formats._recognition import is_folder, reads, usual_suffix, writes
 from engram.records import Limits, Model, TrainingState
 from engram.runtime import onnxruntime
+from formats.conftest import main_file
 
 SEEDS = Path(__file__).parent / "seeds"
 SECONDS = 3.0
@@ -56,7 +57,7 @@ def sample(format_name: str, module, readable, shop, tmp_path: Path) -> Path:
     if not seeds:
         pytest.skip(f"{format_name} is only read, and no file of it lies in {SEEDS.name}/{format_name}")
     (shutil.copytree if seeds[0].is_dir() else shutil.copy)(seeds[0], tmp_path / seeds[0].name)
-    return tmp_path / seeds[0].name
+    return main_file(tmp_path / seeds[0].name, module)
 
 
 def skipped(shop, format_name: str, model_name: str) -> bool:

@@ -34,7 +34,14 @@ class Sheet:
         where: the layer that is being drawn, for errors.
     """
 
-    def __init__(self, inputs: Sequence[TensorSpec], weights: Mapping[str, ndarray]) -> None:
+    def __init__(self, inputs: Sequence[TensorSpec], weights: Mapping[str, ndarray], *, hollow: bool = False) -> None:
+        """A graph with nothing but what goes in and what was learned.
+
+        Args:
+            inputs: of the network.
+            weights: by name.
+            hollow: only types and shapes of the weights are taken, to try what fits; such a graph is not finished.
+        """
         self._builder = Builder(inputs, name="network")
         self.masks: dict[str, str] = {}
         self.where = ""
@@ -43,7 +50,7 @@ class Sheet:
         for spec in inputs:
             self._types[spec.name] = helper.make_tensor_type_proto(element_type(spec.dtype), list(spec.shape))
         for name, array in weights.items():
-            if self._builder.constant(array, name) != name:
+            if self._builder.constant(np.zeros(0, np.float32) if hollow else array, name) != name:
                 raise FormatError(f"an input and a weight are both called {name!r}")
             self._types[name] = _type_of(numpy_helper.from_array(np.zeros((), array.dtype)), array.shape)
 
@@ -101,6 +108,12 @@ class Sheet:
     def rank(self, value: str) -> int:
         """Number of axes."""
         return len(self._types[value].tensor_type.shape.dim)
+
+    def told(self, value: str, lengths: Sequence[int | None]) -> str:
+        """The value, with lengths that onnx cannot infer; None is free."""
+        named = [f"{value}.{at}" if length is None else length for at, length in enumerate(lengths)]
+        self._types[value] = helper.make_tensor_type_proto(self._types[value].tensor_type.elem_type, named)
+        return value
 
     def dtype(self, value: str) -> str:
         """Numpy's name of the type; ``string`` for texts."""

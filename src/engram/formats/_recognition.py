@@ -8,11 +8,13 @@ What a format declares beside ``SUFFIXES`` and ``CARRIES``, each optional and re
 
 - ``FOLDER``: its models are folders; ``""`` among its suffixes then means any name.
 - ``READS``, ``WRITES``: false for the way that it does not go.
+- ``ALSO``: further suffixes that its files may have, which say another format where nothing else is said.
 - ``YIELDS``: its content may also be that of another format of the same suffix, and the other then has it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -138,15 +140,15 @@ def _share(one: ModuleType, other: ModuleType) -> bool:
 
 def _agrees(path: Path, name: str, module: ModuleType) -> bool:
     """Whether a path ends as the format's do; any name of a folder does that is not the name of another format's."""
-    if _matched(path, module):
+    if _matched(path, (*module.SUFFIXES, *getattr(module, "ALSO", ()))):
         return True
     others = (other for key, other in _modules().items() if key != name)
-    return "" in module.SUFFIXES and not any(_matched(path, other) for other in others)
+    return "" in module.SUFFIXES and not any(_matched(path, other.SUFFIXES) for other in others)
 
 
 def _by_suffix(path: Path) -> str:
     """The format whose suffix is the longest that the path ends in."""
-    lengths = {name: len(_matched(path, module)) for name, module in _modules().items()}
+    lengths = {name: len(_matched(path, module.SUFFIXES)) for name, module in _modules().items()}
     longest = max(lengths.values(), default=0)
     if not longest:
         suffixes = sorted({suffix for module in _modules().values() for suffix in module.SUFFIXES if suffix})
@@ -159,10 +161,10 @@ def _by_suffix(path: Path) -> str:
     return (written or found)[0]
 
 
-def _matched(path: Path, module: ModuleType) -> str:
-    """The longest suffix of a format that a path ends in; a name is more than its suffix."""
+def _matched(path: Path, suffixes: Sequence[str]) -> str:
+    """The longest of some suffixes that a path ends in; a name is more than its suffix."""
     name = path.name.lower()
-    found = [suffix for suffix in module.SUFFIXES if suffix and name.endswith(suffix) and name != suffix]
+    found = [suffix for suffix in suffixes if suffix and name.endswith(suffix) and name != suffix]
     return max(found, key=len, default="")
 
 

@@ -113,8 +113,8 @@ def _usual(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 TABLE: Mapping[str, Rule] = {
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d",
-                     "conv_transpose3d"), _convolved),
+    **dict.fromkeys(("_convolution", "conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d",
+                     "conv_transpose2d", "conv_transpose3d"), _convolved),
     **dict.fromkeys(("bmm", "dot", "matmul", "mm", "mv"), _matmul),
     "addmm": _addmm,
     "baddbmm": _baddbmm,

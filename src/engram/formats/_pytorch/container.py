@@ -24,7 +24,7 @@ from engram.formats._pytorch.names import ALLOWED
 from engram.formats._pytorch.tensors import Memory, Storage
 from engram.records import Limits
 
-__all__ = ["LEGACY", "NOTES", "PICKLE", "Container", "opened"]
+__all__ = ["LEGACY", "NOTES", "PICKLE", "Container", "opened", "storage_of"]
 
 LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How the old form begins: a pickle of its magic number."""
@@ -75,7 +75,7 @@ def _zip(archive: Archive, path: Path, limits: Limits) -> Container:
     memory = Memory(path.name, lambda storage: archive.copy(f"{root}/data/{storage.key}"), little=_ORDERS[order])
     where = f"{path.name}/{PICKLE}"
     content = archive.read(f"{root}/{PICKLE}", limits.pickle_bytes)
-    tree = interpret(content, where, ALLOWED, limits, _storage)
+    tree = interpret(content, where, ALLOWED, limits, storage_of)
     notes = archive.read(f"{root}/{NOTES}") if f"{root}/{NOTES}" in archive else b""
     return Container(tree, memory, notes, "zip")
 
@@ -93,7 +93,7 @@ def _legacy(number: int, name: str, limits: Limits) -> Container:
     seen: dict[str, Storage] = {}
 
     def storage(found: Any) -> Storage:  # noqa: ANN401 - of a stranger's file
-        made = _storage(found)
+        made = storage_of(found)
         if seen.setdefault(made.key, made) != made:
             raise FormatError(f"the storage {made.key!r} is named with two types or counts")
         return made
@@ -129,7 +129,7 @@ def _behind(content: memoryview, at: int, storages: list[Storage], where: str) -
     return found
 
 
-def _storage(found: Any) -> Storage:  # noqa: ANN401 - of a stranger's file
+def storage_of(found: Any) -> Storage:  # noqa: ANN401 - of a stranger's file
     """What a persistent id names: (``storage``, its type, key, device, how many numbers), perhaps a view of another."""
     if type(found) is not tuple or len(found) not in {5, 6} or found[0] != "storage":
         raise FormatError("what lies outside of the pickle is a storage, and this is none")

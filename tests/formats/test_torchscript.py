@@ -1,0 +1,190 @@
+"""TorchScript that torch wrote is read to the same answers, and torch opens what is written; torch is the judge."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from engram.errors import FormatError, UsageError
+from engram.formats import _carried, pt2, torchscript
+from engram.formats._convert import write
+from engram.formats._recognition import asked_for, recognized
+from engram.formats._torchscript import container, job
+from engram.graphs.weights import attach
+from engram.records import Limits, Model
+from engram.runtime import onnxruntime
+from networks.torch_networks import NETWORKS, exported
+
+# a trace of torch's TransformerEncoder holds one operator for a whole layer, which has no words in ONNX; a script of a
+# recurrent layer or of that encoder keeps its weights in a list, and nothing in it says what goes in
+TRACED = [name for name in NETWORKS if name != "transformer"]
+SCRIPTED = [name for name in NETWORKS if name not in {"lstm", "gru", "bidirectional", "transformer"}]
+WAYS = [*(("trace", name) for name in TRACED), *(("script", name) for name in SCRIPTED)]
+
+
+def tensors(found) -> list[np.ndarray]:
+    return [one.detach().numpy() for one in (found if isinstance(found, tuple) else (found,))]
+
+
+def answers(model: Model, *rows: torch.Tensor) -> list[np.ndarray]:
+    fed = {spec.name: row.numpy() for spec, row in zip(model.signature.inputs, rows, strict=True)}
+    return list(onnxruntime.run(attach(model.graph, model.weights).SerializeToString(), fed).values())
+
+
+def saved(module: nn.Module, path: Path, rows=None) -> Path:
+    with torch.no_grad():
+        made = torch.jit.trace(module.eval(), rows) if rows else torch.jit.script(module.eval())
+        torch.jit.save(made, path)
+    return path
+
+
+def converted(path: Path, tmp_path: Path, monkeypatch) -> Model:
+    """What the worker makes of a file, without the seconds in which it imports torch."""
+    monkeypatch.chdir(tmp_path)
+    _, made = job.convert({"path": str(path), "inputs": container.opened(path, Limits()).inputs}, {})
+    program = tmp_path / "converted.pt2"
+    program.write_bytes(made["program"].tobytes())
+    return pt2.read(program, Limits())
+
+
+@pytest.mark.parametrize(("way", "name"), WAYS)
+def test_a_module_answers_as_torch_with_every_weight_under_its_own_name(way, name, tmp_path, monkeypatch):
+    network, module = NETWORKS[name], NETWORKS[name].made().eval()
+    path = saved(module, tmp_path / "model.pt", network.rows(3) if way == "trace" else None)
+    weights, state = container.opened(path, Limits()).weights, module.state_dict()
+    assert weights.keys() == state.keys()
+    assert all(weights[key].tobytes() == value.numpy().tobytes() for key, value in state.items())
+    model = converted(path, tmp_path, monkeypatch)
+    assert model.weights.keys() == state.keys()
+    assert [spec.name for spec in model.signature.inputs] == [spec.name for spec in network.inputs]
+    if way == "trace":
+        assert [spec.shape for spec in model.signature.inputs] == [spec.shape for spec in network.inputs]
+    for count in (1, 5):
+        rows = network.rows(count)
+        for mine, theirs in zip(answers(model, *rows), tensors(module(*rows)), strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+def test_what_the_worker_hands_over_is_a_model(tmp_path):
+    network, module = NETWORKS["two_outputs"], NETWORKS["two_outputs"].made().eval()
+    path = saved(module, tmp_path / "model.pt", network.rows(3))
+    assert recognized(path, Limits())[0] == "torchscript"
+    model = torchscript.read(path, Limits())
+    assert "BatchNormalization" in {node.op_type for node in onnx.load_from_string(model.graph).graph.node}
+    for mine, theirs in zip(answers(model, *network.rows(4)), tensors(module(*network.rows(4))), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_torch_opens_what_is_written_with_the_names_of_everything_and_answers_alike(name, tmp_path):
+    model, module = exported(name), NETWORKS[name].made().eval()
+    path = tmp_path / "model.torchscript"
+    arrays = {f"weight:{key}": array for key, array in model.weights.items()}
+    texts = {"graph": model.graph, "notes": _carried.text(model)}
+    job.save({"path": str(path)}, arrays | {key: np.frombuffer(text, np.uint8) for key, text in texts.items()})
+    again = torch.jit.load(path)  # noqa: TID251 - the peer
+    assert {key: value.tolist() for key, value in again.state_dict().items()} == {
+        key: value.tolist() for key, value in module.state_dict().items()
+    }
+    for count in (1, 5):
+        rows = NETWORKS[name].rows(count)
+        for mine, theirs in zip(tensors(again(*rows)), tensors(module(*rows)), strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    whole = torchscript.read(path, Limits())
+    assert (whole.graph, whole.signature) == (model.graph, model.signature)
+    assert whole.weights.keys() == model.weights.keys()
+
+
+class Looping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.layer(x)
+        for _ in range(x.size(0)):
+            y = y + 1
+        return y
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.layer(x)
+        return y + 1 if bool(y.sum() > 0) else y - 1
+
+
+class Unknown(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.erfinv(self.layer(x))
+
+
+class Bare(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (Looping(), r"node '.*' is prim::Loop, which is no operator on tensors"),
+        (Branching(), r"node '.*' is prim::If on numbers"),
+        (Unknown(), r"node 'erfinv' .*is an operator that is not read"),
+        (Bare(), "nothing in its graph says what shape the input 'x"),
+    ],
+)
+def test_what_is_no_graph_of_values_is_refused_by_name(module, said, tmp_path, monkeypatch):
+    path = saved(module, tmp_path / "model.pt")
+    with pytest.raises(FormatError, match=said) as refused:
+        converted(path, tmp_path, monkeypatch)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_one_operator_for_a_layer_of_attention_is_refused_by_name(tmp_path, monkeypatch):
+    module = NETWORKS["transformer"].made().eval()
+    path = saved(module, tmp_path / "model.pt", NETWORKS["transformer"].rows(3))
+    with pytest.raises(FormatError, match="_transformer_encoder_layer_fwd"):
+        converted(path, tmp_path, monkeypatch)
+
+
+def test_a_pickle_that_names_what_is_no_module_is_refused_and_nothing_run(tmp_path):
+    path = saved(NETWORKS["mlp"].made(), tmp_path / "model.pt", NETWORKS["mlp"].rows(3))
+    with zipfile.ZipFile(path) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    evil = {name: b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00id\x85R." for name in found if name.endswith("/data.pkl")}
+    from engram.formats._archive_writing import Zip
+
+    with path.open("wb") as file:
+        made = Zip(file)
+        for name, content in (found | evil).items():
+            made.add(name, content)
+        made.finish()
+    with pytest.raises(FormatError, match=r"opcode GLOBAL posix\.system at byte 2; nothing was run"):
+        torchscript.read(path, Limits())
+
+
+def test_as_many_weights_as_the_limit_are_read(tmp_path):
+    path = saved(NETWORKS["mlp"].made(), tmp_path / "model.pt", NETWORKS["mlp"].rows(3))
+    for most in (6, 7):
+        assert len(container.opened(path, Limits(tensors=most)).weights) == 6
+    with pytest.raises(FormatError, match="over 5 tensors"):
+        container.opened(path, Limits(tensors=5))
+
+
+def test_the_suffix_pt_says_a_state_dict_unless_torchscript_is_asked_for(models, tmp_path):
+    assert asked_for(tmp_path / "model.pt")[0] == "pytorch"
+    assert asked_for(tmp_path / "model.pt", "torchscript")[0] == "torchscript"
+    assert asked_for(tmp_path / "model.torchscript")[0] == "torchscript"
+    with pytest.raises(UsageError, match=r"should end in \.torchscript or \.ts to hold torchscript"):
+        write(models["binary"], tmp_path / "model.onnx", to="torchscript")

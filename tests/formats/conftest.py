@@ -1,7 +1,8 @@
 """Small models of every kind that a format must carry, and the laws they are held to."""
 
+import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,16 @@ from engram.graphs.weights import detach
 from engram.records import Certificate, Model, Signature, TensorSpec
 
 BATCH = "batch"
+NODE = Path(__file__).resolve().parents[2] / ".stamps" / "node"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _node() -> Iterator[None]:
+    """TensorFlow.js is where ``make`` installed it, unless told otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        if NODE.is_dir() and "ENGRAM_NODE" not in os.environ:
+            patch.setenv("ENGRAM_NODE", str(NODE))
+        yield
 
 
 def network(inputs: list[TensorSpec], outputs: list[TensorSpec], draw: Callable[[Builder], None], seed: int = 0):

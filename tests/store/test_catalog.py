@@ -2,7 +2,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select
 
 from engram.errors import StoreError
-from engram.store import migrate, tables
+from engram.records import Checkpoint, TrainingState
+from engram.store import migrate, objects, tables
 from engram.store.catalogs.sqlite import Sqlite
 from engram.store.store import open as open_store
 
@@ -61,8 +62,15 @@ def test_a_damaged_catalog_is_an_error_in_one_sentence(store, network, content):
     for path in store.folder.glob("catalog.db*"):
         path.unlink()
     (store.folder / "catalog.db").write_bytes(content)
-    with pytest.raises(StoreError, match=r"the catalog .* refuses: (file is not a database|no such table)"):
-        open_store(store.folder, who="ada").names()
+    again = open_store(store.folder, who="ada")
+    with pytest.raises(
+        StoreError, match=r"the catalog .* refuses: (file is not .*|no such .*), so make it anew .*--re"
+    ):
+        again.names()
+    with pytest.raises(StoreError, match=r"engram verify --rebuild"):
+        again.keep("income", network(2))
+    assert again.rebuild().versions == 1
+    assert again.keep("income", network(2)).number == 2
 
 
 def test_a_store_whose_catalog_is_gone_says_so(store, network):
@@ -70,6 +78,70 @@ def test_a_store_whose_catalog_is_gone_says_so(store, network):
     (store.folder / "catalog.db").unlink()
     with pytest.raises(StoreError, match="there is no catalog at"):
         open_store(store.folder, who="ada").names()
+
+
+def gone(store):
+    for path in store.folder.glob("catalog.db*"):
+        path.unlink()
+
+
+def _kept(store, network, run, checkpoint):
+    store.keep("income", network(4))
+
+
+def _began(store, network, run, checkpoint):
+    store.begin(run)
+
+
+def _pulled(store, network, run, checkpoint):
+    other = open_store(store.folder.parent / "other", who="ada")
+    other.keep("age", network(5))
+    store.pull(other)
+
+
+def _pushed(store, network, run, checkpoint):
+    other = open_store(store.folder.parent / "other", who="ada")
+    other.keep("age", network(5))
+    other.push(store, ["age:1"], name="income")
+
+
+def _saved(store, network, run, checkpoint):
+    store.save(run.id, checkpoint)
+
+
+@pytest.mark.parametrize("written", [_kept, _began, _pulled, _pushed, _saved])
+def test_a_place_with_versions_and_no_catalog_is_not_given_an_empty_one(store, network, run, written):
+    """Numbers would begin with 1 again, and the next sweep would free all that was kept."""
+    for seed in range(3):
+        store.keep("income", network(seed))
+    before = {path.name: path.read_bytes() for path in (store.folder / "blobs" / "sha256").iterdir()}
+    gone(store)
+    checkpoint = Checkpoint(network(9).weights, TrainingState(step=1))
+    again = open_store(store.folder, who="ada")
+    with pytest.raises(StoreError, match=r"there is no catalog at .*; .* make it anew .* engram verify --rebuild"):
+        written(again, network, run, checkpoint)
+    assert not list(store.folder.glob("catalog.db*"))
+    assert {path.name: path.read_bytes() for path in (store.folder / "blobs" / "sha256").iterdir()} == before
+    assert again.rebuild().versions == 3
+    assert again.keep("income", network(7)).number == 4
+    assert again.sweep(grace=timedelta(0)).freed == {}
+    assert again.verify() == []
+
+
+def test_a_place_with_the_history_of_an_alias_is_not_given_an_empty_catalog_either(store, network):
+    store.keep("income", network())
+    store.alias("income@prod", "income:1", why="good")
+    gone(store)
+    for path in (store.folder / "blobs" / "sha256").iterdir():
+        path.unlink()
+    with pytest.raises(StoreError, match="there is no catalog at"):
+        open_store(store.folder, who="ada").keep("income", network(1))
+
+
+def test_what_a_killed_first_writer_left_is_no_reason_to_refuse_the_next(store, network):
+    store._plain.prepare()
+    objects.put(store._plain, {objects.blob(b"half a network"): b"half a network"}, [])
+    assert store.keep("income", network()).number == 1
 
 
 def test_opening_a_store_needs_no_alembic_and_engram_no_database(store, network):

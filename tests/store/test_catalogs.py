@@ -10,7 +10,7 @@ from secrets import token_hex
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from sqlalchemy.engine import make_url
 
 from engram.errors import StoreError, UsageError
@@ -138,6 +138,25 @@ def test_a_catalog_is_made_anew_from_what_the_place_holds(opener, small, kind):
     assert [move.why for move in other.history("income@prod")] == ["better"]
     assert other.keep("income", small(4)).number == 4
     assert other.verify() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_catalog_that_is_gone_is_not_begun_anew_by_who_keeps_something(opener, small, kind):
+    store = opener(kind)
+    store.keep("income", small(0))
+    if kind == "postgresql":
+        store._catalog.write(
+            lambda connection: connection.execute(text(f'DROP SCHEMA "{store._catalog._schema}" CASCADE'))
+        )
+    for name in store._plain.documents("journal/"):
+        store._plain.remove(name)
+    for path in store.folder.glob("catalog.db*"):
+        path.unlink()
+    again = opener(kind, "there")
+    with pytest.raises(StoreError, match=r"there is no catalog at .*engram verify --rebuild"):
+        again.keep("income", small(1))
+    assert again.rebuild().versions == 1
+    assert again.keep("income", small(1)).number == 2
 
 
 def test_a_store_remembers_its_database(opener, small, tmp_path):

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from engram.store.places._contract import Place
 
-__all__ = ["Catalog", "Site"]
+__all__ = ["Catalog", "Site", "lost"]
 
 T = TypeVar("T")
 
@@ -37,6 +37,14 @@ class Site:
     note: str = ""
 
 
+def lost(where: str) -> str:
+    """The sentence for a catalog that is not there."""
+    return (
+        f"there is no catalog at {where}; choose the right folder with --store, or make it anew from the blobs with "
+        "engram verify --rebuild"
+    )
+
+
 class Catalog(Protocol):
     """A database with the tables of ``tables``.
 
@@ -46,7 +54,7 @@ class Catalog(Protocol):
     url: str
 
     def prepare(self) -> None:
-        """Make the tables where there are none yet."""
+        """Make the tables where there are none yet, and nothing is kept that tables would have to know."""
         ...
 
     def reading(self) -> AbstractContextManager[Connection]:

@@ -22,9 +22,10 @@ from sqlalchemy import Connection, text
 from engram.errors import StoreError
 from engram.store.catalogs import _changes, _front, _pages, _snapshots
 from engram.store.catalogs._changes import Change
-from engram.store.catalogs._contract import Site
+from engram.store.catalogs._contract import Site, lost
 from engram.store.catalogs._pages import Contents
 from engram.store.catalogs.sqlite import Sqlite
+from engram.store.evidence import inhabited
 from engram.store.objects import digest
 from engram.store.places._contract import Place
 from engram.store.tables import HEAD
@@ -65,13 +66,19 @@ class Journal:
         self._place = place
         self._cache = cache
         self._remembered = False
+        self._begun = False
 
     def prepare(self) -> None:
         """Make sure that the place lets only one writer be first, and that this machine can remember.
 
         Raises:
-            StoreError: it lets every writer be first, so that only a database can be the catalog.
+            StoreError: it lets every writer be first, so that only a database can be the catalog; or it holds
+                versions whose journal is gone.
         """
+        if not self._begun:
+            if not self._later(0) and inhabited(self._place) and not self._later(0):  # somebody may just have begun it
+                raise StoreError(lost(self.url))
+            self._begun = True
         probe = getattr(self._place, "conditional", None)
         if probe is not None:
             probe()

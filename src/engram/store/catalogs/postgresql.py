@@ -22,7 +22,8 @@ from sqlalchemy.pool import NullPool
 from engram.errors import StoreError, UsageError
 from engram.store.catalogs import _tables
 from engram.store.catalogs import _urls as urls
-from engram.store.catalogs._contract import Site
+from engram.store.catalogs._contract import Site, lost
+from engram.store.evidence import inhabited
 from engram.store.tables import HEAD, METADATA, revisions
 
 __all__ = ["Postgresql", "open"]
@@ -76,6 +77,7 @@ class Postgresql:
         self.url = urls.bare(self._url.set(drivername="postgresql").render_as_string(hide_password=False))
         self._schema = ""
         self._choose = site.schema
+        self._needed: Callable[[], bool] = lambda: inhabited(site.place)
         self._note = f" ({site.note})" if site.note else ""
         self._patience = patience
         self._engine: Engine | None = None
@@ -83,12 +85,30 @@ class Postgresql:
         self._prepared = False
 
     def prepare(self) -> None:
-        """Make the tables where there are none yet."""
+        """Make the tables where there are none yet.
+
+        Raises:
+            StoreError: the database refuses, or the place holds versions whose tables are gone.
+        """
         if not self._prepared:
             self._tried(self._reached)  # before it is written down for ever that the catalog is there
-            self._schema = self._choose(True)
-            self._tried(self._make)
-            self._prepared = True
+            if not self._there() and self._needed() and not self._there():  # somebody may just have made them
+                raise StoreError(f"{lost(self.url)}{self._note}")
+            self._made()
+
+    def _there(self) -> bool:
+        """Whether the place has tables here."""
+        self._schema = self._schema or self._choose(False)
+        return bool(self._schema) and self._tried(self._tabled)
+
+    def _tabled(self) -> bool:
+        with self._ready().connect() as connection:
+            return inspect(connection).has_table(revisions.name, schema=self._schema)
+
+    def _made(self) -> None:
+        self._schema = self._choose(True)
+        self._tried(self._make)
+        self._prepared = True
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -125,7 +145,8 @@ class Postgresql:
                 connection.execute(table.delete())
             return action(connection)
 
-        self.prepare()
+        self._tried(self._reached)
+        self._made()
         return self.write(filled)
 
     def _written(self, action: Callable[[Connection], T]) -> T:

@@ -22,7 +22,8 @@ from sqlalchemy.pool import NullPool, QueuePool
 from engram.errors import StoreError
 from engram.store import disk
 from engram.store.catalogs import _tables
-from engram.store.catalogs._contract import Site
+from engram.store.catalogs._contract import Site, lost
+from engram.store.evidence import inhabited
 from engram.store.tables import HEAD, METADATA
 
 __all__ = ["Sqlite", "open"]
@@ -35,7 +36,7 @@ _WRITES = "engram_writes"
 
 def open(site: Site) -> Sqlite:  # noqa: A001 - the word of the shelf's contract
     """The catalog in a folder; nothing is made or read yet."""
-    return Sqlite(site.folder / "catalog.db")
+    return Sqlite(site.folder / "catalog.db", lambda: inhabited(site.place))
 
 
 class Sqlite:
@@ -46,22 +47,32 @@ class Sqlite:
         path: the same, as a path.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, needed: Callable[[], bool] = lambda: False) -> None:
+        """Name the file.
+
+        Args:
+            path: of it.
+            needed: whether it must be there already, because there is something that only it can know.
+        """
         self.url = str(path)
         self.path = path
+        self._needed = needed
         self._engine: Engine | None = None
         self._file = 0
         self._owner = 0
 
     def prepare(self) -> None:
-        """Make the catalog where there is none yet.
+        """Make the catalog where there is none yet; an empty one would forget what is kept, and a sweep free it.
 
         Raises:
-            StoreError: the folder cannot be written.
+            StoreError: the folder cannot be written, or holds versions whose catalog is gone.
         """
-        if not self.path.exists():
-            with self._sentences():
-                self._make()
+        if self.path.exists():
+            return
+        if self._needed() and not self.path.exists():  # it may have been made by whoever kept the first one just now
+            raise StoreError(lost(self.url))
+        with self._sentences():
+            self._make()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -113,10 +124,7 @@ class Sqlite:
             self._forget()
         if self._engine is None or self._owner != os.getpid():
             if not self.path.is_file():
-                raise StoreError(
-                    f"there is no catalog at {self.path}; choose the right folder with --store, or make it anew from "
-                    "the blobs with engram verify --rebuild"
-                )
+                raise StoreError(lost(self.url))
             engine = _engine(self.path)
             self._file = _file(self.path)
             self._bring_up(engine)
@@ -190,6 +198,8 @@ class Sqlite:
 
     def _alone(self, action: Callable[[Connection], T], connection: Connection) -> T:
         """What an action returns that ran while nobody could write to the present catalog, if that is one."""
+        if not self.path.exists():
+            return action(connection)
         with closing(_bare(self.path)) as present:
             with suppress(sqlite3.DatabaseError):
                 present.execute("BEGIN IMMEDIATE")
@@ -275,7 +285,7 @@ def _advice(reason: str) -> str:
         return "free some space there and try again"
     if "readonly" in reason or "unable to open" in reason:
         return "ask for the right to write there, or choose another store with --store"
-    if "malformed" in reason or "not a database" in reason:
+    if any(word in reason for word in ("malformed", "not a database", "no such table", "no such column")):
         return "so make it anew from the blobs with engram verify --rebuild"
     return "so try again"
 

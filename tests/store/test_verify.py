@@ -1,6 +1,10 @@
 """Damage done by hand to real blobs, found and named."""
 
+import os
+
 import pytest
+
+import engram
 
 
 def blob(store, digest: str):
@@ -50,3 +54,22 @@ def test_a_blob_that_two_versions_share_hurts_both(store, network):
     shared.write_bytes(b"")
     (damage,) = store.verify()
     assert damage.hurts == (first.reference, second.reference)
+
+
+@pytest.mark.parametrize("odd", ["pipe", "folder", "link into the void"])
+def test_what_is_no_file_is_found_without_waiting_and_mended(store, network, odd, tmp_path):
+    store.keep("income", network())
+    other = engram.open(tmp_path / "other")
+    store.push(other)
+    for path in sorted((store.folder / "blobs" / "sha256").iterdir()):
+        path.unlink()
+        if odd == "pipe":
+            os.mkfifo(path)
+        elif odd == "folder":
+            (path / "inside").mkdir(parents=True)
+        else:
+            path.symlink_to(tmp_path / "nothing")
+        (damage,) = store.verify()
+        assert damage.digest == f"sha256:{path.name}"
+        store.repair(other)
+        assert store.verify() == []

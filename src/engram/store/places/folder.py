@@ -12,6 +12,7 @@ import errno
 import mmap
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,8 @@ __all__ = ["Folder", "open"]
 _HEX = frozenset("0123456789abcdef")
 _DAY = 86_400
 _AT_ONCE = 2**24
+_READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""A pipe that stands where a blob should be is an empty blob, and nobody waits for it."""
 _PIECE = 2**22
 _PARTS = 1_024  # that one call takes
 
@@ -96,7 +99,7 @@ class Folder:
         """All bytes of a blob."""
         path = f"{self._start}{check_digest(digest)}"
         try:
-            number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            number = os.open(path, _READING)
             with os.fdopen(number, "rb", buffering=0) as file:
                 return file.read()
         except OSError as refused:
@@ -104,7 +107,8 @@ class Folder:
 
     def range(self, digest: str, start: int, stop: int) -> bytes:
         """The bytes of a blob from ``start`` up to ``stop``."""
-        with _sentences("read", self._path(digest)), self._path(digest).open("rb") as file:
+        path = self._path(digest)
+        with _sentences("read", path), os.fdopen(os.open(path, _READING), "rb") as file:
             file.seek(start)
             return file.read(max(stop - start, 0))
 
@@ -112,7 +116,7 @@ class Folder:
         """A blob mapped into memory; read where the process has no file numbers left for a mapping."""
         path = f"{self._start}{check_digest(digest)}"
         try:
-            number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            number = os.open(path, _READING)
             try:
                 return _mapped(number)
             finally:
@@ -144,6 +148,8 @@ class Folder:
                 path.unlink()
             except FileNotFoundError:
                 return 0
+            except IsADirectoryError:  # whoever put it there; no blob can stand in its place else
+                shutil.rmtree(path)
             return size
 
     def documents(self, stem: str) -> builtins.list[str]:

@@ -76,9 +76,10 @@ def test_the_run_of_a_script_tells_who_goes_on_with_it(engram, here):
 
     import engram as library
 
+    network = nn.Linear(2, 1)
     with library.open("engrams") as store:
         for step in range(3):
-            run = store.checkpoint(nn.Linear(2, 1), step=step, metrics={"val_loss": 1 / (step + 1)}, best="val_loss")
+            run = store.checkpoint(network, step=step, metrics={"val_loss": 1 / (step + 1)}, best="val_loss")
     said = engram("log", run).out
     assert f"go on with: its own script, with store.restore(module, optimizer, run={run!r}) before the loop" in said
     assert "v val_loss" in said

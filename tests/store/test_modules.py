@@ -294,6 +294,105 @@ def test_another_module_or_the_same_from_its_beginning_is_another_run(store):
         store.checkpoint(nn.Linear(2, 1), step=6, run=first)
 
 
+def filled(value):
+    net = nn.Linear(2, 1)
+    torch.nn.init.constant_(net.weight, value)
+    return net
+
+
+def steps(store, run):
+    return [one.step for one in store.checkpoints(run)]
+
+
+@pytest.mark.parametrize("named", [{}, {"name": "pair"}])
+def test_two_modules_that_are_trained_side_by_side_have_a_run_each(store, named):
+    one, two = filled(1.0), filled(2.0)
+    for step in (1, 2):
+        first = store.checkpoint(one, step=step, wait=True, **named)
+        second = store.checkpoint(two, step=step, wait=True, **named)
+    assert first != second
+    assert steps(store, first) == steps(store, second) == [2, 1]
+    for net, value in ((one, 1.0), (two, 2.0)):  # each is known while the store is open
+        torch.nn.init.zeros_(net.weight)
+        store.restore(net, **named)
+        assert net.weight.tolist() == [[value, value]]
+    store.close()
+    other = open_store(store.folder, who="bob")
+    fresh = nn.Linear(2, 1)
+    with pytest.raises(UsageError, match=f"one program began 2 runs of .* that fit .*: {first}, {second}; say which"):
+        other.restore(fresh, or_begin=True, **named)
+    other.restore(fresh, run=first)
+    assert fresh.weight.tolist() == [[1.0, 1.0]]
+
+
+def test_each_fold_is_a_run_and_what_it_holds_counts_within_it(store):
+    runs = []
+    for _ in range(3):
+        net = nn.Linear(2, 1)
+        runs += {store.checkpoint(net, step=step, hold="last 2") for step in (1, 2, 3)}
+    store.close()
+    assert len(set(runs)) == 3
+    assert [steps(store, run) for run in runs] == [[3, 2]] * 3
+    assert {store.run(run).status for run in runs} == {"stopped"}
+
+
+def test_a_module_from_an_earlier_step_is_another_run_and_from_the_same_step_is_not(store):
+    net = nn.Linear(2, 1)
+    first = [store.checkpoint(net, step=step) for step in (1, 2, 2)]
+    second = [store.checkpoint(net, step=step) for step in (1, 2)]
+    store.flush()
+    assert len(set(first)) == len(set(second)) == 1
+    assert (steps(store, first[0]), steps(store, second[0])) == ([2, 2], [2, 1])
+    assert (store.run(first[0]).status, store.run(second[0]).status) == ("stopped", "running")
+
+
+def test_of_a_pair_of_other_shapes_the_one_that_fits_is_restored(store):
+    one, two = filled(1.0), nn.Linear(3, 1)
+    store.checkpoint(one, step=1, wait=True)
+    store.checkpoint(two, step=1, wait=True)
+    fresh = nn.Linear(2, 1)
+    assert open_store(store.folder, who="bob").restore(fresh).step == 1
+    assert fresh.weight.tolist() == [[1.0, 1.0]]
+
+
+def test_runs_that_other_programs_began_or_that_go_back_to_one_beginning_do_not_stand_in_the_way(store):
+    code = f"""
+import torch, engram
+with engram.open({str(store.folder)!r}) as store:
+    print(store.checkpoint(torch.nn.Linear(2, 1), step=5))
+"""
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    net = nn.Linear(2, 1)
+    for step in (1, 2):
+        store.checkpoint(net, step=step)
+    store.restore(net, step=1)
+    branch = store.checkpoint(net, step=3, wait=True)
+    assert open_store(store.folder, who="bob").restore(nn.Linear(2, 1)).run == branch
+
+
+def test_a_copy_that_is_looked_at_leaves_the_run_of_the_module_in_training_alone(store):
+    net = nn.Linear(2, 1)
+    run = store.checkpoint(net, step=1)
+    store.restore(nn.Linear(2, 1))
+    assert store.checkpoint(net, step=2) == run
+
+
+@pytest.mark.parametrize(
+    ("module", "optimizer"),
+    [
+        (lambda: nn.LazyLinear(3), lambda: None),
+        (lambda: nn.Linear(1, 1, device="meta"), lambda: None),
+        (lambda: nn.Linear(1, 1), lambda: torch.optim.SGD(nn.Linear(9, 1).parameters(), lr=0.1)),
+    ],
+)
+def test_a_checkpoint_that_is_refused_leaves_no_run(store, module, optimizer):
+    with pytest.raises(UsageError):
+        store.checkpoint(module(), optimizer(), step=1)
+    assert not store.folder.exists() or store.runs() == []
+    store.close()
+    assert not store.folder.exists() or store.runs() == []
+
+
 def test_a_run_that_another_went_on_with_after_it_was_closed_is_not_written_over(store):
     net = nn.Linear(2, 1)
     run = store.checkpoint(net, step=1)
@@ -353,6 +452,15 @@ def test_a_run_that_another_process_went_on_with_is_not_written_over(store, tmp_
     mine = store.checkpoint(net, step=2)
     assert store.run(mine).origin == f"{run}@1"
     other.close()
+
+
+def test_a_rule_that_is_none_is_said_before_that_a_run_goes_by_another(store):
+    net = nn.Linear(2, 1)
+    store.checkpoint(net, step=1, hold="last 3")
+    with pytest.raises(UnknownName, match="'lsat 3' is no rule; did you mean 'last 2'"):
+        store.checkpoint(net, step=2, hold="lsat 3")
+    with pytest.raises(UsageError, match="goes by 'last 3'; say the same each time"):
+        store.checkpoint(net, step=2, hold="last 4")
 
 
 def test_two_processes_do_not_train_one_run(store):
@@ -512,6 +620,20 @@ def sgd(net, **options):
         (lambda _: {"metrics": {"loss": torch.zeros(2)}}, UsageError, "which is no number"),
         (lambda _: {"step": -1}, UsageError, "step = -1 is refused"),
         (lambda _: {"step": 1.5}, UsageError, "step = 1.5 is refused"),
+        (lambda _: {"step": True}, UsageError, "step = True is refused: it is a whole number from 0 to 9,223,"),
+        (
+            lambda _: {"step": 2**63},
+            UsageError,
+            "step = 9223372036854775808 is refused: .* to 9,223,372,036,854,775,807",
+        ),
+        (lambda _: {"epoch": torch.tensor(1.5)}, UsageError, r"epoch = tensor\(1.5000\) is refused"),
+        (lambda _: {"module": "x"}, UsageError, r"the module is 'x' \(str\), and must be a torch.nn.Module"),
+        (
+            lambda _: {"module": nn.LazyLinear(3)},
+            UsageError,
+            "'weight' of the module .* not seen data yet; run one batch",
+        ),
+        (lambda _: {"hold": 3}, UsageError, r"hold is 3 \(int\), and must be text such as 'last 3, best'"),
         (lambda _: {"name": "../net"}, UsageError, r"name '../net' cannot be used"),
         (lambda _: {"hold": "last 0"}, UsageError, "'last 0' counts from 1"),
         (lambda _: {"best": "los", "metrics": {"loss": 1}}, UnknownName, "did you mean 'loss'"),
@@ -524,7 +646,7 @@ def test_what_cannot_be_kept_is_refused_while_it_is_saved(store, given, error, w
     net = nn.Linear(2, 2)
     with pytest.raises(error, match=why):
         store.checkpoint(**{"module": net, "step": 1, **given(net)})
-    assert [run for run in (store.runs() if store.folder.exists() else ()) if run.step] == []
+    assert (store.runs() if store.folder.exists() else []) == []
 
 
 def test_a_restore_where_there_is_nothing_says_so_or_begins(store):

@@ -2,23 +2,26 @@
 
 The run begins with its first checkpoint and ends when the store is closed or the program ends. Meanwhile it is locked,
 so that the log tells a loop that runs from one that was killed. Within a process a later loop takes a run over from an
-earlier one: in a notebook, a cell that was interrupted leaves its store open behind. And a module that is trained on
-after its store was closed goes on with its run; that it is the same module tells this from another training.
+earlier one: in a notebook, a cell that was interrupted leaves its store open behind. A run belongs to one module, known
+by its identity, because names do not tell the two networks of a pair or the folds of a validation apart; and a module
+that is trained on after its store was closed goes on with its run.
 """
 
 from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 from weakref import ReferenceType
 
 from engram.errors import UnknownName, UsageError
 from engram.plugins import nearest
-from engram.records import Run, TrainingState
+from engram.records import Checkpoint, Run, TrainingState
 from engram.store.training.background import Saver
 from engram.store.training.runs import Packed, Saved
 
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
     from engram.store.training.modules import Parts
     from engram.training.state import Staging
 
-__all__ = ["Loop", "Moment", "Restored", "Start", "Stateful", "moment"]
+__all__ = ["Loop", "Moment", "Program", "Restored", "Start", "Stateful", "Taken", "moment", "root"]
 
+_MOST = 2**63 - 1  # which a catalog can hold
 _FALLING = ("loss", "error", "rmse", "mse", "mae", "perplexity")
 
 
@@ -85,6 +89,48 @@ class Moment:
     best: bool | str
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Who began a run, as it stands in each of its checkpoints.
+
+    Attributes:
+        id: no other program has it.
+        since: when it began its first run in this store.
+    """
+
+    id: str
+    since: datetime
+
+    @classmethod
+    def read(cls, said: object) -> Program | None:
+        """From plain JSON values; None where there is no program in them."""
+        match said:
+            case {"id": str(identity), "since": str(since)}:
+                with suppress(ValueError):
+                    return cls(identity, datetime.fromisoformat(since))
+        return None
+
+    def plain(self) -> dict[str, str]:
+        """As plain JSON values."""
+        return {"id": self.id, "since": self.since.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A moment with everything that is kept of it, not written yet.
+
+    Attributes:
+        checkpoint: everything; arrays in it are those that go on learning.
+        best: whether it is the best so far.
+        history, watch: as a ``Loop`` has them after it.
+    """
+
+    checkpoint: Checkpoint
+    best: bool
+    history: tuple[Mapping[str, Any], ...]
+    watch: Mapping[str, Any]
+
+
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Loop:
     """A run while a loop trains it.
@@ -93,21 +139,32 @@ class Loop:
         run: its record.
         saver: writes its checkpoints.
         staging: memory for what lies on devices.
+        module: that it trains.
+        program: that began the run.
         held: its lock.
         history: of all checkpoints so far.
         watch: the metric that decides which is best, and its best value.
-        module: that it trains.
+        step: of the last checkpoint.
         over: whether it has ended.
+        owner: the process that trains it, and not those that it forked.
     """
 
     run: Run
     saver: Saver[Packed]
     staging: Staging
-    held: ExitStack
+    module: ReferenceType[nn.Module]
+    program: Program | None
+    held: ExitStack = field(default_factory=ExitStack)
     history: tuple[Mapping[str, Any], ...] = ()
     watch: Mapping[str, Any] = field(default_factory=dict)
-    module: ReferenceType[nn.Module] | None = None
+    step: int = 0
     over: bool = False
+    owner: int = field(default_factory=os.getpid)
+
+    @property
+    def left(self) -> bool:
+        """Whether its module is gone, so that nobody goes on with it."""
+        return self.module() is None and self.owner == os.getpid()
 
     def end(self) -> None:
         """Wait for what is being written, and let go of the run.
@@ -119,8 +176,8 @@ class Loop:
         with self.held:
             self.saver.close()
 
-    def save(self, parts: Parts, now: Moment) -> None:
-        """Copy everything and return; it is written later.
+    def taken(self, parts: Parts, now: Moment) -> Taken:
+        """Everything at this moment, once the checkpoint before it is written.
 
         Raises:
             UsageError: something cannot be kept exactly; it is named.
@@ -130,10 +187,19 @@ class Loop:
 
         history = (*self.history, {**now.metrics, "epoch": now.epoch, "step": now.step})
         best, watch = self._judged(now)
-        stands = TrainingState(now.epoch, now.step, stopping=watch, history=history, extra=now.extra)
+        extra = {"given": now.extra, "program": self.program.plain() if self.program else None}
+        stands = TrainingState(now.epoch, now.step, stopping=watch, history=history, extra=extra)
         self.saver.wait()
-        self.saver.save(modules.checkpoint(parts, stands, self.staging), best)
-        self.history, self.watch = history, watch
+        return Taken(modules.checkpoint(parts, stands, self.staging), best, history, watch)
+
+    def save(self, taken: Taken) -> None:
+        """Copy everything and return; it is written later.
+
+        Raises:
+            UsageError: something cannot be kept exactly; it is named.
+        """
+        self.saver.save(taken.checkpoint, taken.best)
+        self.history, self.watch, self.step = taken.history, taken.watch, taken.checkpoint.state.step
 
     def _judged(self, now: Moment) -> tuple[bool, Mapping[str, Any]]:
         """Whether this is the best so far, and what is watched from now on."""
@@ -150,22 +216,37 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a loop goes on.
+    """Where a module goes on that was restored, or whose run was closed.
 
     Attributes:
+        name: of the network.
         saved: the checkpoint.
         history, watch: as a ``Loop`` has them.
-        module: the only one that goes on from here; None where it was restored, so that any may.
+        module: the only one that goes on from here.
+        program: that began the run.
     """
 
+    name: str
     saved: Saved
     history: tuple[Mapping[str, Any], ...]
     watch: Mapping[str, Any]
-    module: ReferenceType[nn.Module] | None = None
+    module: ReferenceType[nn.Module]
+    program: Program | None
 
-    def fits(self, module: nn.Module, step: int) -> bool:
-        """Whether a module that has done so many steps goes on from here, and is not begun anew."""
-        return self.module is None or (self.module() is module and step >= self.saved.step)
+    def of(self, name: str, module: nn.Module) -> bool:
+        """Whether it is this very module, under this name."""
+        return self.name == name and self.module() is module
+
+
+def root(run: str, known: Mapping[str, Run]) -> str:
+    """The run at which the training began that a run goes on with, as far back as runs are known."""
+    seen = {run}
+    while run in known and known[run].origin:
+        run = known[run].origin.rpartition("@")[0]
+        if run in seen:
+            break
+        seen.add(run)
+    return run
 
 
 def moment(
@@ -181,12 +262,20 @@ def moment(
     Raises:
         UsageError: a step or a metric is no number.
     """
-    counted = {"step": step, "epoch": epoch}
-    for what, value in counted.items():
-        if not hasattr(value, "__index__") or operator.index(value) < 0:
-            raise UsageError(f"{what} = {value!r} is refused: it is a whole number from 0 on")
+    counted = {what: _counted(what, value) for what, value in (("step", step), ("epoch", epoch))}
     numbers = {str(name): _number(str(name), value) for name, value in (metrics or {}).items()}
-    return Moment(operator.index(step), operator.index(epoch), numbers, dict(extra or {}), best or False)
+    return Moment(counted["step"], counted["epoch"], numbers, dict(extra or {}), best or False)
+
+
+def _counted(what: str, value: SupportsIndex) -> int:
+    """A whole number of any library that a catalog has room for."""
+    try:
+        number = -1 if str(getattr(value, "dtype", type(value).__name__)).endswith("bool") else operator.index(value)
+    except (TypeError, ValueError, RuntimeError):  # a tensor of several numbers, or of a fraction
+        number = -1
+    if not 0 <= number <= _MOST:
+        raise UsageError(f"{what} = {value!r} is refused: it is a whole number from 0 to {_MOST:,}")
+    return number
 
 
 def _number(name: str, value: Any) -> float:  # noqa: ANN401 - a number of any library

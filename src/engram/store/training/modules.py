@@ -14,18 +14,20 @@ from typing import Any
 import torch
 from numpy import ndarray
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import AveragedModel
 
 from engram.errors import ShapeError, UnknownName, UsageError
 from engram.plugins import nearest
 from engram.records import Checkpoint, TrainingState
+from engram.store import given
 from engram.store.files import Files
 from engram.store.training import trees
 from engram.store.training.loops import Stateful
 from engram.store.weights import contents, filling
 from engram.training import state as states
 
-__all__ = ["Parts", "bare", "checkpoint", "name", "restore"]
+__all__ = ["Parts", "bare", "checkpoint", "fits", "name", "restore"]
 
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 _OFFENDING = re.compile(r"[^a-z0-9._-]+")
@@ -60,7 +62,7 @@ def checkpoint(parts: Parts, state: TrainingState, staging: states.Staging) -> C
 
     Args:
         parts: all that learns.
-        state: where the loop stands; what belongs to torch is added to it.
+        state: where the loop stands, in ``extra`` what it wants back as ``given``; what belongs to torch is added.
         staging: memory for what lies on devices.
 
     Raises:
@@ -75,7 +77,7 @@ def checkpoint(parts: Parts, state: TrainingState, staging: states.Staging) -> C
         for part, value in (("scheduler", parts.scheduler), ("scaler", parts.scaler))
         if value is not None
     }
-    extra = {"given": state.extra, "tied": _tied(weights), "scaler": pressed.get("scaler")}
+    extra = {**state.extra, "tied": _tied(weights), "scaler": pressed.get("scaler")}
     extra["averaged"] = int(parts.average.n_averaged) if isinstance(parts.average, AveragedModel) else None
     found = TrainingState(
         epoch=state.epoch,
@@ -133,8 +135,22 @@ def restore(parts: Parts, files: Files, *, random: bool = True) -> TrainingState
     return state
 
 
+def fits(module: nn.Module, files: Files) -> bool:
+    """Whether a module has the names, shapes and types of a checkpoint's weights."""
+    kept, own = contents.entries(files), _once(_tensors(bare(module), "the module"))
+    return own.keys() == kept.keys() and all(
+        tuple(value.shape) == kept[key].true and str(value.dtype).removeprefix("torch.") == kept[key].name
+        for key, value in own.items()
+    )
+
+
 def bare(module: nn.Module) -> nn.Module:
-    """The module inside what runs it in parallel or compiled, whose names are those of its own file."""
+    """The module inside what runs it in parallel or compiled, whose names are those of its own file.
+
+    Raises:
+        UsageError: it is no module.
+    """
+    given.record(module, nn.Module, "the module", "torch.nn.Module")
     while inner := _WRAPPERS.get(type(module).__name__):
         module = module.get_submodule(inner)
     return module
@@ -148,6 +164,8 @@ def _tensors(module: nn.Module, what: str) -> dict[str, Tensor]:
     """
     found = module.state_dict(keep_vars=True)
     for key, value in found.items():
+        if is_lazy(value):
+            raise UsageError(f"{key!r} of {what} has no shape, as it has not seen data yet; run one batch first")
         if not isinstance(value, Tensor):
             raise UsageError(
                 f"{key!r} in the state of {what} is a {type(value).__name__} and no tensor; make it a buffer, or give "
@@ -251,8 +269,8 @@ def _check_rest(parts: Parts, state: TrainingState, where: str) -> None:
         "scaler": (parts.scaler, state.extra.get("scaler") is not None),
         "average": (parts.average, state.average),
     }
-    for part, (given, saved) in kept.items():
-        if given is not None and not saved:
+    for part, (own, saved) in kept.items():
+        if own is not None and not saved:
             raise UsageError(f"{where} was saved without {part}; restore without it, or save it as well")
 
 

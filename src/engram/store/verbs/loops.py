@@ -15,14 +15,16 @@ from weakref import WeakValueDictionary, ref
 
 from engram.errors import StoreError, UsageError, VersionNotFound
 from engram.records import Run
-from engram.store.training import background, holding, runs
-from engram.store.training.loops import Loop, Restored, Start, Stateful, moment
-from engram.store.training.runs import Saved
-from engram.store.verbs.runs import Runs
+from engram.store import given
+from engram.store.training import background, holding, retention, runs
+from engram.store.training.loops import Loop, Moment, Program, Restored, Start, Stateful, moment
+from engram.store.verbs._choosing import Choosing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
+
+    from engram.store.training.modules import Parts
 
 __all__ = ["Loops"]
 
@@ -30,19 +32,25 @@ __all__ = ["Loops"]
 _GOING: WeakValueDictionary[tuple[str, str, int], Loop] = WeakValueDictionary()
 """The loops of all stores of this process, by the folder of the store, the run and the process."""
 
+_PROGRAM = secrets.token_hex(8)
+"""This program, in the checkpoints of the runs that it begins; those that it forks are it, too."""
 
-class Loops(Runs):
+_PROGRAMS: dict[str, Program] = {}
+"""This program in each folder of a store, since the first run that it began there."""
+
+
+class Loops(Choosing):
     """The verbs for a training loop of one's own."""
 
     @cached_property
-    def _loops(self) -> dict[str, Loop]:
-        """Those that this store has checkpoints of, by name."""
-        return {}
+    def _loops(self) -> list[Loop]:
+        """Those that this store has checkpoints of."""
+        return []
 
     @cached_property
-    def _starts(self) -> dict[str, Start]:
-        """Where loops go on that were restored or closed and have no checkpoint since, by name."""
-        return {}
+    def _starts(self) -> list[Start]:
+        """Where modules go on that were restored, or whose run was closed, and that have no checkpoint since."""
+        return []
 
     def __enter__(self) -> Self:
         return self
@@ -73,8 +81,9 @@ class Loops(Runs):
         """Save everything that a training loop needs to go on, in the background.
 
         This returns once everything is copied; a checkpoint that is still being written is waited for first. The first
-        call begins a run, which ends when the store is closed or the program ends. A module that is trained on after
-        that goes on with its run; another module, or this one from an earlier step, begins a new one.
+        call begins a run, which ends when the store is closed, the module is gone or the program ends. A module that is
+        trained on after the store was closed goes on with its run; another module, or this one from an earlier step,
+        begins a new one. So two modules that are trained side by side have a run each, under one name or two.
 
         Args:
             module: any torch module; all its parameters and buffers are kept.
@@ -102,13 +111,17 @@ class Loops(Runs):
         """
         from engram.store.training import modules
 
-        now, bare = moment(step, epoch, metrics, extra, best=best), modules.bare(module)
-        called = name or modules.name(module)
-        if called in self._starts and not self._starts[called].fits(bare, now.step):
-            del self._starts[called]
-        loop = self._loop(called, run, hold)
-        loop.module = ref(bare)
-        loop.save(modules.Parts(module, optimizer, scheduler, average, scaler), now)
+        retention.parse(given.text(hold, "hold", "'last 3, best'"))
+        bare, now = modules.bare(module), moment(step, epoch, metrics, extra, best=best)
+        called = given.text(name, "name", "income") or modules.name(module)
+        parts = modules.Parts(module, optimizer, scheduler, average, scaler)
+        loop = self._open(called, bare)
+        if loop is not None and now.step >= loop.step and run in {"", loop.run.id}:
+            _same(loop.run, hold)
+            loop.save(loop.taken(parts, now))
+        else:
+            start = self._start(called, bare, run, now.step)
+            loop = self._begun(self._record(called, run, hold, start), start, parts, now)
         if wait:
             loop.saver.wait()
         return loop.run.id
@@ -135,7 +148,7 @@ class Loops(Runs):
             module: built as it was.
             optimizer: likewise; None restores the rest without it, as it does for all that follow.
             name: of the network; the module's class in lower case if empty.
-            run: its id; the newest of this name that has a checkpoint if empty.
+            run: its id; if empty, that of this very module while it is known, else the newest of this name that fits.
             step: of a checkpoint that is held; the last if None.
             scheduler: built as it was.
             average: likewise.
@@ -147,27 +160,29 @@ class Loops(Runs):
             VersionNotFound: there is no such run or checkpoint.
             UnknownName: a name in the module or the optimizer is not that of the checkpoint.
             ShapeError: a shape or a type is not.
-            UsageError: the checkpoint was saved without a part, or with one of another kind.
+            UsageError: the checkpoint was saved without a part, or with one of another kind. Or several runs fit that
+                one program began (the two modules of a pair, the folds of a validation); they are named.
             StoreError: it is damaged; no older one is taken in its place.
         """
         from engram.store.training import modules
 
         self.flush()
         background.settle()
+        bare = modules.bare(module)
         called = name or (self.run(run).name if run else modules.name(module))
-        saved = self._chosen(called, run, step)
+        saved = self._chosen(called, run or self._own(called, bare), step, bare)
         if saved is None:
             if or_begin:
                 return Restored()
             raise VersionNotFound(_nothing(called, run, step))
         parts = modules.Parts(module, optimizer, scheduler, average, scaler)
         state = modules.restore(parts, self._files_of(saved), random=random)
-        self._starts[called] = Start(saved, state.history, state.stopping)
-        if called in self._loops:
-            self._end(self._loops.pop(called))
-        given = state.extra.get("given") or {}
+        self._end_of(called, bare)
+        program = Program.read(state.extra.get("program"))
+        self._starts.append(Start(called, saved, state.history, state.stopping, ref(bare), program))
+        extra = state.extra.get("given") or {}
         said = {metric: value for metric, value in saved.metrics.items() if metric not in {"epoch", "step"}}
-        return Restored(saved.run, saved.step, saved.epoch, said, given, state.history)
+        return Restored(saved.run, saved.step, saved.epoch, said, extra, state.history)
 
     def flush(self) -> None:
         """Return when every checkpoint is on the disk.
@@ -175,7 +190,7 @@ class Loops(Runs):
         Raises:
             StoreError: one could not be written.
         """
-        for loop in self._loops.values():
+        for loop in self._loops:
             loop.saver.wait()
 
     def close(self) -> None:
@@ -187,7 +202,7 @@ class Loops(Runs):
             StoreError: a checkpoint could not be written.
         """
         atexit.unregister(self._leave)
-        loops = [loop for loop in self._loops.values() if not loop.over]
+        loops = [loop for loop in self._loops if not loop.over]
         self._loops.clear()
         with ExitStack() as stack:
             stack.callback(self._index.settle)
@@ -216,56 +231,86 @@ class Loops(Runs):
         """Where a loop that has ended goes on, if its module is trained on."""
         with suppress(StoreError):  # then the next checkpoint begins another run
             for saved in self.checkpoints(loop.run.id)[:1]:
-                self._starts[loop.run.name] = Start(saved, loop.history, loop.watch, loop.module)
+                start = Start(loop.run.name, saved, loop.history, loop.watch, loop.module, loop.program)
+                self._starts.append(start)
 
-    def _chosen(self, name: str, run: str, step: int | None) -> Saved | None:
-        """The newest checkpoint that is asked for."""
+    def _own(self, name: str, module: nn.Module) -> str:
+        """The run of this very module, if it has checkpoints; empty where it is not known."""
         if not self._place.exists():
-            return None
-        with self._reading() as connection:
-            ids = [run] if run else runs.lately(connection, name)
-        found = (saved for one in ids for saved in self.checkpoints(one) if step is None or saved.step == step)
+            return ""
+        loop = self._open(name, module)
+        starts = [start.saved.run for start in self._starts if start.of(name, module)]
+        own = loop.run.id if loop is not None else starts[-1] if starts else ""
+        return own if own and self.checkpoints(own) else ""
+
+    def _open(self, name: str, module: nn.Module) -> Loop | None:
+        """The loop that trains this very module under this name."""
+        found = (loop for loop in self._loops if loop.run.name == name and loop.module() is module and not loop.over)
         return next(found, None)
 
-    def _loop(self, name: str, run: str, hold: str) -> Loop:
-        """The loop of this name, begun or taken up again where there is none yet."""
-        loop = self._loops.get(name)
-        if loop is not None and not loop.over and run in {"", loop.run.id}:
-            if hold not in {"", loop.run.hold}:
-                raise UsageError(
-                    f"hold = {hold!r} is refused: run {loop.run.id} goes by {loop.run.hold!r}; say the same each time"
-                )
-            return loop
-        if loop is not None:
-            self._end(self._loops.pop(name))
-        made = self._begun(name, run, hold)
-        if not self._loops:
-            atexit.register(self._leave, os.getpid())
-        self._loops[name] = made
-        return made
+    def _start(self, name: str, module: nn.Module, run: str, step: int) -> Start | None:
+        """Where this very module goes on."""
+        found = [start for start in self._starts if start.of(name, module)]
+        fitting = found and step >= found[-1].saved.step and run in {"", found[-1].saved.run}
+        return found[-1] if fitting else None
 
-    def _begun(self, name: str, run: str, hold: str) -> Loop:
+    def _end_of(self, name: str, module: nn.Module) -> None:
+        """End what this module was in under this name, and the runs of modules that are gone.
+
+        Raises:
+            StoreError: a checkpoint of these could not be written.
+        """
+        self._starts[:] = [one for one in self._starts if one.module() is not None and not one.of(name, module)]
+        own = self._open(name, module)
+        ended = [one for one in self._loops if one.over or one is own or one.left]
+        self._loops[:] = [one for one in self._loops if one not in ended]
+        with ExitStack() as stack:
+            for loop in ended:
+                stack.callback(self._end, loop)
+
+    def _begun(self, record: Run, start: Start | None, parts: Parts, now: Moment) -> Loop:
+        """The loop of a run that begins or is taken up again, with its first checkpoint.
+
+        The checkpoint is taken apart before anything is written down, so that one that is refused leaves no run.
+        """
+        from engram.store.training import modules
         from engram.training.state import Staging
 
-        start = self._starts.get(name)
-        if start is not None and run not in {"", start.saved.run}:
-            start = None
-        record = self._record(name, run, hold, start)
-        with ExitStack() as stack:
-            known = start is not None and start.saved.run == record.id
-            if not known:
-                self.begin(record)
-            key = (str(self.folder.resolve()), record.id, os.getpid())
-            if known and key in _GOING:
-                _GOING[key].end()
-            stack.enter_context(holding.hold(self.folder, record.id))
-            if known:
-                self.finish(record.id, "running")
-            _GOING[key] = loop = Loop(record, self.saving(record), Staging(), stack.pop_all())
+        bare = modules.bare(parts.module)
+        loop = Loop(record, self.saving(record), Staging(), ref(bare), _PROGRAMS.get(self._folder))
         if start is not None:
-            loop.history, loop.watch = start.history, start.watch
-            del self._starts[name]
+            loop.history, loop.watch, loop.program = start.history, start.watch, start.program
+        elif loop.program is None:
+            loop.program = _PROGRAMS[self._folder] = Program(_PROGRAM, record.started)
+        taken = loop.taken(parts, now)
+        runs.pack(taken.checkpoint, record, record.started)
+        if (before := self._open(record.name, bare)) is not None:
+            before.saver.wait()
+        self._take(loop, known=start is not None and start.saved.run == record.id)
+        self._end_of(record.name, bare)
+        if not self._loops:
+            atexit.register(self._leave, os.getpid())
+        self._loops.append(loop)
+        loop.save(taken)
         return loop
+
+    @property
+    def _folder(self) -> str:
+        return str(self.folder.resolve())
+
+    def _take(self, loop: Loop, *, known: bool) -> None:
+        """Begin the run of a loop, or take it up again, and lock it."""
+        key = (self._folder, loop.run.id, os.getpid())
+        with ExitStack() as stack:
+            if not known:
+                self.begin(loop.run)
+            elif key in _GOING:
+                _GOING[key].end()
+            stack.enter_context(holding.hold(self.folder, loop.run.id))
+            if known:
+                self.finish(loop.run.id, "running")
+            loop.held = stack.pop_all()
+        _GOING[key] = loop
 
     def _record(self, name: str, run: str, hold: str, start: Start | None) -> Run:
         """The run that a loop goes on with, or a new one where that run is over or has gone on without it."""
@@ -286,6 +331,11 @@ class Loops(Runs):
             origin=f"{start.saved.run}@{start.saved.step}" if start is not None else "",
             hold=hold,
         )
+
+
+def _same(run: Run, hold: str) -> None:
+    if hold not in {"", run.hold}:
+        raise UsageError(f"hold = {hold!r} is refused: run {run.id} goes by {run.hold!r}; say the same each time")
 
 
 def _nothing(name: str, run: str, step: int | None) -> str:

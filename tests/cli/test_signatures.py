@@ -84,7 +84,7 @@ def test_a_reader_demands_signatures_by_the_environment(engram, own, monkeypatch
     with pytest.raises(ConditionNotMet):
         facade.open(trust=["bob.pub"]).load("iris")
     monkeypatch.setenv("ENGRAM_TRUST", ":")
-    assert "cannot be read" in engram("show", "iris").sentence
+    assert "must be the path of a file" in engram("show", "iris").sentence
 
 
 def test_the_password_of_a_key_comes_from_the_environment(engram, own, monkeypatch):

@@ -200,10 +200,10 @@ def test_the_digest_of_a_model_covers_all_that_it_answers_with(models: dict[str,
 
 
 def test_a_file_that_is_two_things_at_once_is_refused(tmp_path: Path):
-    # the length 0x7b and a header of that length: begins as safetensors does, and as JSON does
+    # an ONNX model whose producer is called as TFLite marks its files, at the very place
     path = tmp_path / "both"
-    path.write_bytes((0x7B).to_bytes(8, "little") + b"{" + b" " * 0x7A)
-    with pytest.raises(FormatError, match="could be json or safetensors"):
+    path.write_bytes(b"\x08\x0a\x12\x04TFL3" + b"\x3a\x02\x12\x00" + b"\0" * 60)
+    with pytest.raises(FormatError, match="could be onnx or tflite"):
         read(path)
 
 

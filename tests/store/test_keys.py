@@ -71,7 +71,7 @@ def test_what_is_no_key_is_refused_with_a_reason(store, network, tmp_path, pair)
     refused = [
         (lambda: store.sign("income", text), "is not a private key in PEM"),
         (lambda: store.sign("income", pair[1]), "is not a private key in PEM"),
-        (lambda: store.sign("income", tmp_path), "cannot be read: is a directory"),
+        (lambda: store.sign("income", tmp_path), "is a folder; name a file in it"),
         (lambda: store.trust(pair[0]), "a private key where a public one is wanted"),
         (lambda: store.trust(large), "more than 65,536 bytes"),
         (lambda: store.trust(tmp_path / "none.pem"), "cannot be read: no such file"),

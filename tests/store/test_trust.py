@@ -106,8 +106,8 @@ def test_a_store_in_a_bucket_is_signed_and_demands_alike(bucket, network, pair, 
 
 def test_a_reader_whose_key_cannot_be_read_gets_nothing(store, network, tmp_path):
     store.keep("income", network())
-    for path in ("", tmp_path / "none.pem"):
-        with pytest.raises(UsageError, match="cannot be read"):
+    for path, why in (("", "must be the path of a file"), (tmp_path / "none.pem", "cannot be read")):
+        with pytest.raises(UsageError, match=why):
             open_store(store.folder, who="bob", trust=[path]).load("income")
 
 

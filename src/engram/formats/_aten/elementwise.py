@@ -1,4 +1,4 @@
-"""Functions of one number at a time."""
+"""What operators make of one number at a time, and of pairs that stand at the same place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products: matrices, convolutions, tables of vectors."""
+"""Sums of products: matrices, convolutions, and tables of vectors, where most of the learned numbers are."""
 
 from __future__ import annotations
 

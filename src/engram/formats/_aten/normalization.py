@@ -1,4 +1,4 @@
-"""Normalizing, and shares of a whole."""
+"""Operators that normalize, and those that make shares of a whole out of any numbers."""
 
 from __future__ import annotations
 

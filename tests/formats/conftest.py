@@ -24,6 +24,19 @@ BATCH = "batch"
 NODE = Path(__file__).resolve().parents[2] / ".stamps" / "node"
 
 
+HEAVY = {"hdf5", "keras", "pt2", "torchscript"}
+"""Formats whose proof starts a framework each time; the default run takes them through two models."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The rest of the models of heavy formats is for the long run."""
+    for item in items:
+        given = getattr(getattr(item, "callspec", None), "params", {})
+        if given.get("format_name") in HEAVY and given.get("model_name", "binary") not in {"binary", "pictures"}:
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _node() -> Iterator[None]:
     """TensorFlow.js is where ``make`` installed it, unless told otherwise."""

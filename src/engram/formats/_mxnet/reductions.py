@@ -1,4 +1,4 @@
-"""Operators that make one number of many."""
+"""Operators that make one number of many: sums, means, norms, and the places of the largest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators that move numbers and compute nothing."""
+"""Operators that move numbers and compute nothing, with the codes of MXNet for shapes that follow from others."""
 
 from __future__ import annotations
 

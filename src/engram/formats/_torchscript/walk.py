@@ -55,6 +55,7 @@ class Walk(nn.Module):
             place._buffers[last] = value  # noqa: SLF001
 
     def stored(self, name: str) -> Tensor | None:
+        """The parameter or buffer of this name, None where there is none."""
         *folders, last = name.split(".")
         place: nn.Module = self
         for folder in folders:

@@ -77,7 +77,10 @@ def _keras() -> Sides:
 def _savedmodel() -> Sides:
     import tensorflow as tf
 
-    return (lambda path: tf.saved_model.load(str(path))), (lambda model, path: tf.saved_model.save(model, str(path)))
+    def save(model: Any, path: Path) -> None:  # noqa: ANN401 - TensorFlow has no types
+        tf.saved_model.save(model, str(path), signatures=dict(model.signatures))
+
+    return (lambda path: tf.saved_model.load(str(path))), save
 
 
 def _tflite() -> Sides:

@@ -16,7 +16,7 @@ from engram.errors import FormatError
 from engram.formats import _description, _document
 from engram.records import Limits, Model
 
-__all__ = ["KEY", "MEMBER", "text", "whole"]
+__all__ = ["KEY", "MEMBER", "noted", "notes", "text", "whole"]
 
 KEY: Final = "engram"
 """Where the text stands in a dictionary."""
@@ -30,15 +30,17 @@ def text(model: Model) -> bytes:
     Raises:
         ConversionError: the description is not plain JSON.
     """
-    if not model.graph:
-        return b""
-    said = {
+    return _document.text(notes(model), "the description of the model") if model.graph else b""
+
+
+def notes(model: Model) -> dict[str, Any]:
+    """What the text says, as plain values."""
+    return {
         "graph": base64.b64encode(model.graph).decode(),
         "preprocessing": base64.b64encode(model.preprocessing).decode(),
         "names": list(model.weights),
         **_description.describe(model),
     }
-    return _document.text(said, "the description of the model")
 
 
 def whole(said: bytes, weights: Mapping[str, ndarray], where: str, limits: Limits) -> Model:
@@ -53,7 +55,15 @@ def whole(said: bytes, weights: Mapping[str, ndarray], where: str, limits: Limit
     Raises:
         FormatError: the text is damaged, or speaks of other weights.
     """
-    found = _document.parse(said, where, depth=limits.config_depth)
+    return noted(_document.parse(said, where, depth=limits.config_depth), weights, where, limits)
+
+
+def noted(found: Any, weights: Mapping[str, ndarray], where: str, limits: Limits) -> Model:  # noqa: ANN401 - of a stranger's file
+    """As ``whole``, of what the text says.
+
+    Raises:
+        FormatError: as ``whole``.
+    """
     description = _description.from_json(found, where)
     names = found.get("names")
     if not isinstance(names, list) or len(names) != len(weights) or {str(name) for name in names} != weights.keys():

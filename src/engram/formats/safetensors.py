@@ -13,14 +13,12 @@ else makes it, and says of every tensor where it is; a shard with one tensor mor
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
-from typing import Any
 
 from numpy import ndarray
 
-from engram.errors import ConversionError, FormatError
-from engram.formats import _description, _document, _shards
+from engram.errors import ConversionError
+from engram.formats import _carried, _shards
 from engram.formats._stored_safetensors import LENGTH, load, save
 from engram.records import Limits, Model, Signature
 
@@ -29,7 +27,8 @@ __all__ = ["CARRIES", "SUFFIXES", "read", "recognizes", "write", "write_shards"]
 SUFFIXES = (".safetensors", _shards.SUFFIX)
 CARRIES = ("graph", "weights", "preprocessing", "names")
 
-_KEY = "engram"
+_KEY = _carried.KEY
+_WHERE = "the key 'engram' of the header"
 _ABSURD = 2**48
 
 
@@ -58,12 +57,11 @@ def read(path: Path, limits: Limits) -> Model:
         head = file.read(LENGTH)
     if _is_index(head):
         said, weights = _shards.load(path, limits)
-        return _whole(said[_KEY], weights, limits) if _KEY in said else _bare(weights)
+        return _carried.noted(said[_KEY], weights, _WHERE, limits) if _KEY in said else _bare(weights)
     notes, weights = load(path, limits)
     if _KEY not in notes:
         return _bare(weights)
-    found = _document.parse(notes[_KEY].encode(), "the key 'engram' of the header", depth=limits.config_depth)
-    return _whole(found, weights, limits)
+    return _carried.whole(notes[_KEY].encode(), weights, _WHERE, limits)
 
 
 def write(model: Model, path: Path) -> None:
@@ -75,8 +73,7 @@ def write(model: Model, path: Path) -> None:
     if path.name.lower().endswith(_shards.SUFFIX):
         write_shards(model, path, _shards.LARGEST)
         return
-    notes = {_KEY: _document.text(_notes(model), "the description of the model").decode()} if model.graph else None
-    save(model.weights, path, notes)
+    save(model.weights, path, {_KEY: _carried.text(model).decode()} if model.graph else None)
 
 
 def write_shards(model: Model, path: Path, largest: int) -> None:
@@ -92,7 +89,7 @@ def write_shards(model: Model, path: Path, largest: int) -> None:
     """
     if not path.name.lower().endswith(_shards.SUFFIX):
         raise ConversionError(f"{path.name} is one file; name the index of the shards, as in model{_shards.SUFFIX}")
-    _shards.save(model.weights, path, {_KEY: _notes(model)} if model.graph else {}, largest)
+    _shards.save(model.weights, path, {_KEY: _carried.notes(model)} if model.graph else {}, largest)
 
 
 def _is_index(head: bytes) -> bool:
@@ -103,30 +100,3 @@ def _is_index(head: bytes) -> bool:
 
 def _bare(weights: dict[str, ndarray]) -> Model:
     return Model(graph=b"", weights=weights, signature=Signature((), ()), source={"format": "safetensors"})
-
-
-def _notes(model: Model) -> dict[str, Any]:
-    """What makes the model beside its weights."""
-    return {
-        "graph": base64.b64encode(model.graph).decode(),
-        "preprocessing": base64.b64encode(model.preprocessing).decode(),
-        "names": list(model.weights),
-        **_description.describe(model),
-    }
-
-
-def _whole(found: Any, weights: dict[str, ndarray], limits: Limits) -> Model:  # noqa: ANN401 - of a stranger's file
-    description = _description.from_json(found, "the description in the header")
-    graph, preprocessing = (_graph(found.get(key), key) for key in ("graph", "preprocessing"))
-    names = found.get("names")
-    if not isinstance(names, list) or len(names) != len(weights) or {str(name) for name in names} != weights.keys():
-        raise FormatError("the tensors are not those that the description in the header names; one was added or lost")
-    ordered = {name: weights[name] for name in names}
-    return _description.model(description, graph, ordered, preprocessing=preprocessing, limits=limits)
-
-
-def _graph(found: Any, key: str) -> bytes:  # noqa: ANN401 - of a stranger's file
-    try:
-        return base64.b64decode(found, validate=True)
-    except (TypeError, ValueError) as wrong:
-        raise FormatError(f"{key} in the header is damaged: {wrong}") from wrong

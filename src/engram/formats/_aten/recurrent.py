@@ -8,26 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from engram.formats._aten.call import Call, Operand, Rule, Sheet
+from engram.runtime._torch.gates import GRU, LSTM, RELU, TANH, Kind
 
 __all__ = ["TABLE"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """One kind of layer.
-
-    Attributes:
-        operator: ONNX's name.
-        order: per gate of ONNX, its place among torch's.
-        attributes: what the node says beyond its size and direction.
-    """
-
-    operator: str
-    order: tuple[int, ...]
-    attributes: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +27,7 @@ class _Stack:
         dropout: share dropped between two layers.
     """
 
-    kind: _Kind
+    kind: Kind
     parameters: Sequence[Operand]
     each: int
     layers: int
@@ -50,15 +35,7 @@ class _Stack:
     dropout: float
 
 
-# torch orders the gates of an LSTM input, forget, cell, output, and ONNX input, output, forget, cell; those of a GRU
-# are reset, update, new and update, reset, hidden (https://onnx.ai/onnx/operators/onnx__LSTM.html and __GRU.html)
-_LSTM = _Kind("LSTM", (0, 3, 1, 2), {})
-_GRU = _Kind("GRU", (1, 0, 2), {"linear_before_reset": 1})
-_TANH = _Kind("RNN", (0,), {"activations": ["Tanh"]})
-_RELU = _Kind("RNN", (0,), {"activations": ["Relu"]})
-
-
-def _layers(kind: _Kind) -> Rule:
+def _layers(kind: Kind) -> Rule:
     def rule(sheet: Sheet, call: Call) -> tuple[str, ...]:
         parameters, layers = call.tensors("params"), call.whole("num_layers", 1)
         directions, each = 1 + call.flag("bidirectional"), 4 if call.flag("has_biases", default=True) else 2
@@ -147,8 +124,8 @@ def _joined(sheet: Sheet, parts: Sequence[str]) -> str:
 
 
 TABLE: Mapping[str, Rule] = {
-    "gru": _layers(_GRU),
-    "lstm": _layers(_LSTM),
-    "rnn_relu": _layers(_RELU),
-    "rnn_tanh": _layers(_TANH),
+    "gru": _layers(GRU),
+    "lstm": _layers(LSTM),
+    "rnn_relu": _layers(RELU),
+    "rnn_tanh": _layers(TANH),
 }

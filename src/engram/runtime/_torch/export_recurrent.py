@@ -15,24 +15,11 @@ from typing import Any
 import onnxscript
 import torch
 
+from engram.runtime._torch.gates import GRU, LSTM, RELU, TANH, Kind
+
 __all__ = ["TRANSLATIONS"]
 
 op: Any = onnxscript.opset21  # its annotations do not know that it takes numbers, too
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """One kind of layer.
-
-    Attributes:
-        operator: ONNX's name.
-        order: per gate of ONNX, its place among torch's.
-        attributes: what the node says beyond its size and direction.
-    """
-
-    operator: str
-    order: tuple[int, ...]
-    attributes: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +36,7 @@ class _Stack:
         batch_first: whether rows come before steps in its input and output.
     """
 
-    kind: _Kind
+    kind: Kind
     parameters: Sequence[Any]
     biased: bool
     layers: int
@@ -58,15 +45,7 @@ class _Stack:
     batch_first: bool
 
 
-# torch orders the gates of an LSTM input, forget, cell, output, and ONNX input, output, forget, cell; those of a GRU
-# are reset, update, new and update, reset, hidden (https://onnx.ai/onnx/operators/onnx__LSTM.html and __GRU.html)
-_LSTM = _Kind("LSTM", (0, 3, 1, 2), {})
-_GRU = _Kind("GRU", (1, 0, 2), {"linear_before_reset": 1})
-_TANH = _Kind("RNN", (0,), {"activations": ["Tanh"]})
-_RELU = _Kind("RNN", (0,), {"activations": ["Relu"]})
-
-
-def _translation(kind: _Kind) -> Callable[..., tuple[Any, ...]]:
+def _translation(kind: Kind) -> Callable[..., tuple[Any, ...]]:
     def translated(  # noqa: PLR0913, PLR0917 - the arguments of torch's operator
         x: Any,  # noqa: ANN401 - a value of the graph in the making
         hx: Any,  # noqa: ANN401
@@ -153,8 +132,8 @@ def _joined(parts: Sequence[Any]) -> Any:  # noqa: ANN401
 _ATEN = torch.ops.aten
 
 TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
-    _ATEN.lstm.input: _translation(_LSTM),
-    _ATEN.gru.input: _translation(_GRU),
-    _ATEN.rnn_tanh.input: _translation(_TANH),
-    _ATEN.rnn_relu.input: _translation(_RELU),
+    _ATEN.lstm.input: _translation(LSTM),
+    _ATEN.gru.input: _translation(GRU),
+    _ATEN.rnn_tanh.input: _translation(TANH),
+    _ATEN.rnn_relu.input: _translation(RELU),
 }

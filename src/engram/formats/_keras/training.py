@@ -3,7 +3,8 @@
 Keras 3 lists an optimizer's arrays without names, in the order in which it made them: iterations, learning rate,
 averages, then its slots, parameter by parameter. Slots that hold the same numbers as torch's get torch's names, so that
 training goes on in either; the momentum of Keras' SGD has the learning rate in it, torch's has not, and it keeps its
-own name.
+own name. The epsilon of Adam is handed over as it is, though Keras adds it before the bias is corrected and torch
+afterwards: to follow Keras where gradients are tiny, a loop in torch divides it by sqrt(1 - beta2 ** step) each time.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 from weakref import ReferenceType
 
 from engram.errors import UnknownName, UsageError
@@ -31,22 +31,10 @@ if TYPE_CHECKING:
     from engram.store.training.modules import Parts
     from engram.training.state import Staging
 
-__all__ = ["Loop", "Moment", "Program", "Restored", "Start", "Stateful", "Taken", "moment", "root"]
+__all__ = ["Loop", "Moment", "Program", "Restored", "Start", "Taken", "moment", "root"]
 
 _MOST = 2**63 - 1  # which a catalog can hold
 _FALLING = ("loss", "error", "rmse", "mse", "mae", "perplexity")
-
-
-class Stateful(Protocol):
-    """What has a state of its own: a scheduler of learning rates, a scaler of gradients."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Its state."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """Go on from a state."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from engram.records import Checkpoint, TrainingState
 from engram.store import given
 from engram.store.files import Files
 from engram.store.training import trees
-from engram.store.training.loops import Stateful
+from engram.store.training.stateful import Stateful
 from engram.store.weights import contents, filling
 from engram.training import state as states
 

@@ -17,7 +17,8 @@ from engram.errors import StoreError, UsageError, VersionNotFound
 from engram.records import Run
 from engram.store import given
 from engram.store.training import background, holding, retention, runs
-from engram.store.training.loops import Loop, Moment, Program, Restored, Start, Stateful, moment
+from engram.store.training.loops import Loop, Moment, Program, Restored, Start, moment
+from engram.store.training.stateful import Stateful
 from engram.store.verbs._choosing import Choosing
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ the weights that are there.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -36,8 +35,7 @@ def text(model: Model) -> bytes:
 def notes(model: Model) -> dict[str, Any]:
     """What the text says, as plain values."""
     return {
-        "graph": base64.b64encode(model.graph).decode(),
-        "preprocessing": base64.b64encode(model.preprocessing).decode(),
+        **_description.graphs_as_text(model),
         "names": list(model.weights),
         **_description.describe(model),
     }
@@ -68,13 +66,6 @@ def noted(found: Any, weights: Mapping[str, ndarray], where: str, limits: Limits
     names = found.get("names")
     if not isinstance(names, list) or len(names) != len(weights) or {str(name) for name in names} != weights.keys():
         raise FormatError(f"the tensors are not those that {where} names; one was added or lost")
-    graph, preprocessing = (_decoded(found.get(key), f"{key} in {where}") for key in ("graph", "preprocessing"))
+    graph, preprocessing = _description.graphs(found, where)
     ordered = {name: weights[name] for name in names}
     return _description.model(description, graph, ordered, preprocessing=preprocessing, limits=limits)
-
-
-def _decoded(found: Any, where: str) -> bytes:  # noqa: ANN401 - of a stranger's file
-    try:
-        return base64.b64decode(found, validate=True)
-    except (TypeError, ValueError) as wrong:
-        raise FormatError(f"{where} is damaged: {wrong}") from wrong

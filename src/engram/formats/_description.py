@@ -6,6 +6,7 @@ remain the truth: a description whose signature is not that of the graphs beside
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from engram.graphs.wire import count
 from engram.records import Limits, Model, Signature, TensorSpec
 from engram.records.tensors import DTYPES
 
-__all__ = ["Description", "describe", "from_json", "model", "sound", "spec"]
+__all__ = ["Description", "describe", "from_json", "graphs", "graphs_as_text", "model", "sound", "spec"]
 
 _VERSION = 1
 
@@ -80,6 +81,23 @@ def from_json(found: Any, where: str) -> Description:  # noqa: ANN401 - of a str
     return Description(signature, tuple(labels), found.get("source", {}), found.get("statistics", {}))
 
 
+def graphs_as_text(model: Model) -> dict[str, str]:
+    """Graph and preprocessing as plain JSON values."""
+    return {
+        "graph": base64.b64encode(model.graph).decode(),
+        "preprocessing": base64.b64encode(model.preprocessing).decode(),
+    }
+
+
+def graphs(found: Mapping[str, Any], where: str) -> tuple[bytes, bytes]:
+    """Graph and preprocessing out of what ``graphs_as_text`` made.
+
+    Raises:
+        FormatError: one is missing or damaged.
+    """
+    return _decoded(found, "graph", where), _decoded(found, "preprocessing", where)
+
+
 def model(
     description: Description,
     graph: bytes,
@@ -122,6 +140,13 @@ def sound(graph: bytes, limits: Limits) -> Signature:
         return declared(check(graph, limits))
     except (DecodeError, RecursionError, TypeError, UnicodeError) as wrong:
         raise FormatError(f"the graph is damaged: {wrong}") from wrong
+
+
+def _decoded(found: Mapping[str, Any], key: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(found[key], validate=True)
+    except (KeyError, TypeError, ValueError) as wrong:
+        raise FormatError(f"{where}: {key} is damaged: {wrong}") from wrong
 
 
 def _fits(said: Sequence[TensorSpec], found: Sequence[TensorSpec], noun: str) -> None:

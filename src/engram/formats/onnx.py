@@ -12,7 +12,6 @@ Any other ONNX from opset 7 on is brought into the canonical form; its inputs an
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -78,8 +77,7 @@ def write(model: Model, path: Path) -> None:
     composed, names = _composed(model)
     notes = {
         **_description.describe(model),
-        "graph": base64.b64encode(model.graph).decode(),
-        "preprocessing": base64.b64encode(model.preprocessing).decode(),
+        **_description.graphs_as_text(model),
         "names": list(model.weights),
         "idle": {name: _tensors.as_json(weight) for name, weight in model.weights.items() if name not in names},
     }
@@ -153,7 +151,7 @@ def _own(found: library.ModelProto, text: str, folder: Path, limits: Limits) -> 
     where = f"the metadata entry {_KEY!r}"
     notes = _document.parse(text.encode(), where, depth=limits.config_depth)
     description = _description.from_json(notes, where)
-    graph, preprocessing = _bytes(notes, "graph"), _bytes(notes, "preprocessing")
+    graph, preprocessing = _description.graphs(notes, where)
     draft = Model(graph, {}, description.signature, preprocessing, labels=description.labels)
     try:
         expected, names = _composed(draft)
@@ -195,13 +193,6 @@ def _idle(notes: Mapping[str, Any], limits: Limits) -> dict[str, ndarray]:
     if not isinstance(found, dict):
         raise FormatError("the weights that the graph does not use must be an object")
     return {name: _tensors.from_json(value, f"weight {name!r}", limits) for name, value in found.items()}
-
-
-def _bytes(notes: Mapping[str, Any], key: str) -> bytes:
-    try:
-        return base64.b64decode(notes[key], validate=True)
-    except (KeyError, TypeError, ValueError) as wrong:
-        raise FormatError(f"{key} in the metadata is damaged: {wrong}") from wrong
 
 
 def _foreign(found: library.ModelProto, path: Path, limits: Limits) -> Model:

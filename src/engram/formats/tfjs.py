@@ -8,7 +8,6 @@ came from Keras and TensorFlow.js has all its layers, else a graph model; a fold
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,8 +145,7 @@ def _note(model: Model) -> dict[str, Any]:
     """What brings the model back whole, as plain JSON values."""
     return {
         **_description.describe(model),
-        "graph": base64.b64encode(model.graph).decode(),
-        "preprocessing": base64.b64encode(model.preprocessing).decode(),
+        **_description.graphs_as_text(model),
         "weights": {name: array.dtype.name for name, array in model.weights.items()},
     }
 
@@ -158,7 +156,7 @@ def _whole(
     """The model that Engram wrote, or None where what is in the folder is not what it wrote."""
     where = f"the key {_KEY!r} of {_MODEL}"
     described = _description.from_json(dict(note), where)
-    graph, preprocessing = (_bytes(note, key, where) for key in ("graph", "preprocessing"))
+    graph, preprocessing = _description.graphs(note, where)
     _description.sound(graph, limits)
     types = note.get("weights")
     if not isinstance(types, Mapping) or not all(
@@ -189,10 +187,3 @@ def _named(names: list[str], said: Mapping[str, Any], held: Mapping[str, ndarray
 
 def _equal(one: ndarray, other: ndarray) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
-
-
-def _bytes(found: Mapping[str, Any], key: str, where: str) -> bytes:
-    try:
-        return base64.b64decode(found[key], validate=True)
-    except (KeyError, TypeError, ValueError) as wrong:
-        raise FormatError(f"{where}: {key} is damaged: {wrong}") from wrong

@@ -6,7 +6,6 @@ weights, and the graph that comes out must be the model's, bit for bit. Any othe
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -153,8 +152,7 @@ def note(model: Model, written: Written) -> dict[str, Any]:
     """What brings the model back whole, as plain JSON values."""
     return {
         **_description.describe(model),
-        "graph": base64.b64encode(model.graph).decode(),
-        "preprocessing": base64.b64encode(model.preprocessing).decode(),
+        **_description.graphs_as_text(model),
         "names": list(model.weights),
         "kept": {name: _tensors.as_json(array) for name, array in written.kept.items()},
     }
@@ -181,7 +179,7 @@ def whole(
     """
     where = "the key 'engram'"
     described = _description.from_json(found, where)
-    graph, preprocessing = (_bytes(found, key, where) for key in ("graph", "preprocessing"))
+    graph, preprocessing = _description.graphs(found, where)
     _description.sound(graph, limits)
     ordered = found.get("names")
     if not isinstance(ordered, list) or not isinstance(found.get("kept"), dict):
@@ -246,10 +244,3 @@ def _blank(graph: bytes, most: int) -> dict[str, ndarray] | None:
         return None
     kinds = onnx.helper.tensor_dtype_to_np_dtype
     return {tensor.name: np.zeros(tuple(tensor.dims), kinds(tensor.data_type)) for tensor in outside}
-
-
-def _bytes(found: Mapping[str, Any], key: str, where: str) -> bytes:
-    try:
-        return base64.b64decode(found[key], validate=True)
-    except (KeyError, TypeError, ValueError) as wrong:
-        raise FormatError(f"{where}: {key} is damaged: {wrong}") from wrong

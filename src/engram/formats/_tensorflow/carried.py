@@ -8,7 +8,6 @@ own beside the others (``assets.extra``) would be lost unnoticed.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -42,8 +41,7 @@ def note(model: Model, state: TrainingState | None = None) -> bytes:
     """
     found: dict[str, Any] = {
         **_description.describe(model),
-        "graph": base64.b64encode(model.graph).decode(),
-        "preprocessing": base64.b64encode(model.preprocessing).decode(),
+        **_description.graphs_as_text(model),
         "names": list(model.weights),
     }
     if state is not None:
@@ -95,7 +93,7 @@ def restored(found: Mapping[str, Any], saved: Any, bundle: Bundle, limits: Limit
         FormatError: the parts do not belong together.
     """
     description = _description.from_json(found, _WHERE)
-    graph, preprocessing = (_bytes(found, key) for key in ("graph", "preprocessing"))
+    graph, preprocessing = _description.graphs(found, _WHERE)
     names = found.get("names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise FormatError(f"{_WHERE}: names must be a list of texts")
@@ -153,10 +151,3 @@ def _json(value: Any) -> Any:  # noqa: ANN401 - any plain value
     if isinstance(value, Mapping):
         return {str(key): _json(item) for key, item in value.items()}
     return [_json(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _bytes(found: Mapping[str, Any], key: str) -> bytes:
-    try:
-        return base64.b64decode(found[key], validate=True)
-    except (KeyError, TypeError, ValueError) as wrong:
-        raise FormatError(f"{key} in {_WHERE} is damaged: {wrong}") from wrong

@@ -7,7 +7,6 @@ another program changed afterwards has another digest and is read for what it no
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -41,8 +40,7 @@ def described(model: Model, written: Written, file: File, composed: bool) -> dic
     weights = {name: written.weights.get(name, array) for name, array in model.weights.items()}
     found = {
         **_description.describe(model),
-        "graph": base64.b64encode(model.graph).decode(),
-        "preprocessing": base64.b64encode(model.preprocessing).decode(),
+        **_description.graphs_as_text(model),
         "composed": composed,
         "folded": list(written.folded),
         "weights": located(weights, written.graph, written.sources, store),
@@ -83,7 +81,7 @@ def own(found: Mapping[str, Any], file: File, limits: Limits) -> Model:
     description = _description.from_json(found, where)
     store = Store(bytes(file.metadata.get(_STORE, b"")))
     weights = gathered(found.get("weights"), file.subgraphs[0], store, limits)
-    graph, preprocessing = (_bytes(found, key) for key in ("graph", "preprocessing"))
+    graph, preprocessing = _description.graphs(found, where)
     return _description.model(description, graph, weights, preprocessing=preprocessing, limits=limits)
 
 
@@ -109,10 +107,3 @@ def digest(file: File) -> str:
         if name not in {KEY, _STORE}:
             found.update(name.encode() + b"\0" + bytes(data))
     return found.hexdigest()
-
-
-def _bytes(found: Mapping[str, Any], key: str) -> bytes:
-    try:
-        return base64.b64decode(found[key], validate=True)
-    except (KeyError, TypeError, ValueError) as wrong:
-        raise FormatError(f"{key} in the metadata {KEY!r} is damaged: {wrong}") from wrong

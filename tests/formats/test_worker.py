@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engram.errors import ConversionError, FormatError
-from engram.formats._worker import Bounds, asked
+from engram.formats._worker import Bounds, asked, asked_pieces
 
 SMALL = Bounds(memory=600_000_000, seconds=1, written=1_000_000)
 
@@ -58,6 +58,12 @@ def tells(said, arrays):
     return {"home": os.environ["HOME"], "secret": os.environ.get("ENGRAM_PASSWORD", "")}, {}
 
 
+def counts(said, arrays):
+    if "stop" in arrays:
+        raise ConversionError("the second batch is too long")
+    return {}, {"process": np.array(os.getpid()), "x/y": arrays["x/y"] * said["by"]}
+
+
 def answered(name: str, said=None, arrays=None, bounds=SMALL):
     return asked(f"formats.test_worker:{name}", said or {}, arrays, bounds=bounds)
 
@@ -82,6 +88,19 @@ def test_values_and_arrays_come_back_as_they_went():
         assert found[name].shape == array.shape
         assert found[name].dtype == array.dtype
         assert found[name].tolist() == array.tolist()
+
+
+def test_several_batches_are_answered_in_one_process():
+    pieces = [{"x/y": np.arange(rows, dtype=np.float32)} for rows in (1, 7, 0, *range(1, 10))]
+    found = asked_pieces("formats.test_worker:counts", {"by": 3}, pieces, bounds=SMALL)
+    assert [answers["x/y"].tolist() for answers in found] == [(piece["x/y"] * 3).tolist() for piece in pieces]
+    assert len({int(answers["process"]) for answers in found}) == 1
+    assert int(found[0]["process"]) != os.getpid()
+
+
+def test_an_error_over_one_batch_is_that_of_all():
+    with pytest.raises(ConversionError, match=r"^the second batch is too long$"):
+        asked_pieces("formats.test_worker:counts", {"by": 3}, [{"x/y": np.ones(1)}, {"stop": np.ones(1)}])
 
 
 def test_an_error_comes_back_as_it_was_raised():

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from numpy import ndarray
 from engram import errors
 from engram.errors import EngramError, FormatError
 
-__all__ = ["Bounds", "asked", "main"]
+__all__ = ["Bounds", "asked", "asked_pieces", "main"]
 
 Arrays = Mapping[str, ndarray]
 Job = Callable[[dict[str, Any], dict[str, ndarray]], tuple[Mapping[str, Any], Arrays]]
@@ -95,20 +95,61 @@ def asked(
         return _answer(folder, job, code, bounds)
 
 
+def asked_pieces(
+    job: str, said: Mapping[str, Any], pieces: Sequence[Arrays], *, bounds: Bounds = _USUAL
+) -> list[dict[str, ndarray]]:
+    """What a function answers to several batches, one after the other in one process.
+
+    Frameworks take seconds to start, and a network whose batch is fixed is asked in as many pieces as there are rows.
+
+    Args:
+        job: as for ``asked``; it is called once a piece and must not mind having been called before.
+        said: plain JSON values, the same for all.
+        pieces: arrays by name.
+        bounds: what it may take for all of them together.
+
+    Raises:
+        EngramError: of the kind that the function raised.
+        FormatError: it crashed, hung, or took too much.
+    """
+    arrays = {f"{number}/{name}": array for number, piece in enumerate(pieces) for name, array in piece.items()}
+    question = {"job": job, "said": dict(said), "pieces": len(pieces)}
+    _, made = asked(f"{__name__}:each", question, arrays, bounds=bounds)
+    return [_piece(made, number) for number in range(len(pieces))]
+
+
+def each(said: dict[str, Any], arrays: dict[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
+    """Do a job for one piece after the other; the job of a worker that is asked several."""
+    job, made = _job(said["job"]), dict[str, ndarray]()
+    for number in range(int(said["pieces"])):
+        _, found = job(dict(said["said"]), _piece(arrays, number))
+        made |= {f"{number}/{name}": array for name, array in found.items()}
+    return {}, made
+
+
 def main() -> None:
     """Be the worker: read the question, do the job, write the answer."""
     folder, words = Path(sys.argv[1]), json.loads(sys.argv[2])
     sys.path[:] = words["path"]
     _confine(Bounds(**words["bounds"]))
-    module, _, name = words["job"].partition(":")
     try:
-        job: Job = getattr(importlib.import_module(module), name)
-        said, arrays = job(*_unpack(folder, _QUESTION))
+        said, arrays = _job(words["job"])(*_unpack(folder, _QUESTION))
         _pack(folder, _ANSWER, {"said": dict(said)}, arrays)
     except EngramError as refused:
         _pack(folder, _ANSWER, {"refused": type(refused).__name__, "why": str(refused)}, {})
     except MemoryError:
         _pack(folder, _ANSWER, {"refused": "FormatError", "why": "it takes more memory than is allowed"}, {})
+
+
+def _job(name: str) -> Job:
+    module, _, function = name.partition(":")
+    found: Job = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _piece(arrays: Arrays, number: int) -> dict[str, ndarray]:
+    start = f"{number}/"
+    return {name[len(start) :]: array for name, array in arrays.items() if name.startswith(start)}
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:

@@ -32,7 +32,7 @@ from engram.graphs.naming import rename
 from engram.records import Limits, Model
 from engram.runtime import onnxruntime
 
-__all__ = ["CARRIES", "FOLDER", "SUFFIXES", "read", "recognizes", "run", "runtime", "write"]
+__all__ = ["CARRIES", "FOLDER", "SUFFIXES", "read", "recognizes", "run", "run_pieces", "runtime", "write"]
 
 FOLDER = True
 SUFFIXES = ("",)
@@ -109,10 +109,22 @@ def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
         FormatError: the runtime cannot open it.
         MissingLibrary: the runtime is not installed.
     """
+    return run_pieces(path, [inputs])[0]
+
+
+def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict[str, ndarray]]:
+    """As ``run`` for several batches at once, in one process where the flavor's runtime has one of its own."""
     flavor, file = _chosen(path, Limits())
-    if flavor != _OWN:
-        _, inner = _recognition.recognized(file, Limits())
-        return dict(inner.run(file, inputs)) if hasattr(inner, "run") else _served(file, inputs)
+    if flavor == _OWN:
+        return [_own_flavor(path, piece) for piece in pieces]
+    _, inner = _recognition.recognized(file, Limits())
+    if hasattr(inner, "run_pieces"):
+        return [dict(answers) for answers in inner.run_pieces(file, pieces)]
+    return [dict(inner.run(file, each)) if hasattr(inner, "run") else _served(file, each) for each in pieces]
+
+
+def _own_flavor(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
+    """What the composed graph answers that Engram keeps in MLflow's flavor onnx."""
     alone = len(inputs) == 1
     columns = {name: array.reshape(-1, 1) if alone and array.ndim == 1 else array for name, array in inputs.items()}
     answers = onnx.run(path / _ONNX, columns)

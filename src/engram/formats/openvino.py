@@ -11,7 +11,7 @@ The certificate is asked in OpenVINO on the processor in 32 bits. Whoever loads 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,11 +22,11 @@ from numpy import ndarray
 from engram.errors import ConversionError, FormatError, MissingLibrary
 from engram.formats import _description, _document, _stored_onnx
 from engram.formats._openvino import held
-from engram.formats._worker import asked
+from engram.formats._worker import asked, asked_pieces
 from engram.graphs.weights import names
 from engram.records import Limits, Model
 
-__all__ = ["CARRIES", "READS", "SUFFIXES", "lost", "read", "recognizes", "run", "runtime", "write"]
+__all__ = ["CARRIES", "READS", "SUFFIXES", "lost", "read", "recognizes", "run", "run_pieces", "runtime", "write"]
 
 SUFFIXES = (".xml",)
 CARRIES = ("graph", "weights", "names")
@@ -99,10 +99,14 @@ def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
         ShapeError: the inputs do not fit.
         MissingLibrary: OpenVINO is not installed.
     """
+    return run_pieces(path, [inputs])[0]
+
+
+def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict[str, ndarray]]:
+    """As ``run`` for several batches at once, in one process."""
     _needed("running")
     places = {"path": str(path.resolve()), "weights": str(path.with_suffix(_BINARY).resolve())}
-    _, arrays = asked("engram.formats._openvino.job:answer", places, inputs)
-    return arrays
+    return asked_pieces("engram.formats._openvino.job:answer", places, pieces)
 
 
 def runtime() -> str:

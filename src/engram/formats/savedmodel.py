@@ -11,7 +11,7 @@ signature ``serving_default`` with inputs and outputs by name, preprocessing ins
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ __all__ = [
     "read",
     "recognizes",
     "run",
+    "run_pieces",
     "runtime",
     "state",
     "write",
@@ -117,13 +118,17 @@ def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
         FormatError: the folder is not one that is read here, or TensorFlow refuses it.
         MissingLibrary: TensorFlow is not installed.
     """
+    return run_pieces(path, [inputs])[0]
+
+
+def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict[str, ndarray]]:
+    """As ``run`` for several batches at once, in one process."""
     library = running.installed()
     ends = reading.places(reading.load(path, Limits()))
     said: dict[str, Any] = {"library": str(library), "folder": str(path.resolve()), "tags": ends.tags}
     said |= {"inputs": ends.inputs, "outputs": ends.outputs}
-    given = running.inputs_of(inputs, list(ends.inputs))
-    _, made = _worker.asked("engram.formats._tensorflow.running:answer", said, given)
-    return made
+    given = [running.inputs_of(piece, list(ends.inputs)) for piece in pieces]
+    return _worker.asked_pieces("engram.formats._tensorflow.running:answer", said, given)
 
 
 def runtime() -> str:

@@ -10,7 +10,7 @@ is one layer. It holds no preprocessing, because the fitted steps of a pipeline 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from engram.formats._sklearn.unpickled import ALLOWED, estimator
 from engram.formats._sklearn.writing import refused, saved
 from engram.records import Limits, Model
 
-__all__ = ["CARRIES", "SUFFIXES", "inert", "lost", "read", "recognizes", "run", "runtime", "write"]
+__all__ = ["CARRIES", "SUFFIXES", "inert", "lost", "read", "recognizes", "run", "run_pieces", "runtime", "write"]
 
 SUFFIXES = (".skops", ".joblib", ".pkl", ".pickle")
 CARRIES = ("graph", "weights", "preprocessing")
@@ -90,12 +90,17 @@ def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
         MissingLibrary: scikit-learn is not installed, or is of another release than the one that wrote the file.
         FormatError: the file is refused.
     """
+    return run_pieces(path, [inputs])[0]
+
+
+def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict[str, ndarray]]:
+    """As ``run`` for several batches at once: scikit-learn takes a second to start."""
     found = read(path, Limits())
     (output,) = found.signature.outputs
     _, named = counted(inert(path, Limits()))
     said = {"path": str(path.resolve()), "columns": list(named)}
-    _, answers = _worker.asked("engram.formats._sklearn.asking:answers", said, inputs)
-    return {output.name: answers["answer"]}
+    made = _worker.asked_pieces("engram.formats._sklearn.asking:answers", said, pieces)
+    return [{output.name: answers["answer"]} for answers in made]
 
 
 def runtime() -> str:

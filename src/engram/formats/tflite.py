@@ -13,7 +13,7 @@ operators.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -27,10 +27,10 @@ from engram.formats._tflite.parse import IDENTIFIER, parse
 from engram.formats._tflite.parts import File
 from engram.formats._tflite.read import entry_of, read_network
 from engram.formats._tflite.serialize import serialize
-from engram.formats._worker import asked
+from engram.formats._worker import asked_pieces
 from engram.records import Limits, Model
 
-__all__ = ["CARRIES", "SUFFIXES", "lost", "read", "recognizes", "run", "runtime", "write"]
+__all__ = ["CARRIES", "SUFFIXES", "lost", "read", "recognizes", "run", "run_pieces", "runtime", "write"]
 
 SUFFIXES = (".tflite",)
 CARRIES = ("graph", "weights", "preprocessing", "names")
@@ -98,19 +98,24 @@ def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
         ShapeError: the inputs do not fit.
         MissingLibrary: LiteRT is not installed.
     """
+    return run_pieces(path, [inputs])[0]
+
+
+def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict[str, ndarray]]:
+    """As ``run`` for several batches at once, in one process."""
     if find_spec("ai_edge_litert") is None:
         raise MissingLibrary(
             "running a .tflite file needs ai-edge-litert, which is not installed; pip install ai-edge-litert"
         )
     file = _opened(path, Limits())
     notes = own.notes(file, Limits())
-    given = dict(inputs)
+    given = list(pieces)
     if notes is not None and not notes.get("composed"):
         model = own.own(notes, file, Limits())
         if model.preprocessing:
             from engram.runtime import onnxruntime
 
-            given = onnxruntime.preprocess(model.preprocessing, inputs)
+            given = [onnxruntime.preprocess(model.preprocessing, piece) for piece in pieces]
     entry = entry_of(file)
     said = {
         "path": str(path.resolve()),
@@ -118,8 +123,8 @@ def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
         "outputs": dict(entry.outputs),
         "kernels": "usual",
     }
-    _, arrays = asked("engram.formats._tflite.interpreter:answer", said, {name: given[name] for name in entry.inputs})
-    return arrays
+    asked = [{name: piece[name] for name in entry.inputs} for piece in given]
+    return asked_pieces("engram.formats._tflite.interpreter:answer", said, asked)
 
 
 def runtime() -> str:

@@ -3,6 +3,7 @@
 from math import prod
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from engram.architectures._choose import choose
 from engram.errors import UnknownName, UsageError
 from engram.records import Signature, TensorSpec
 from engram.records.pipeline import ModelSection
+from engram.runtime._torch_export import export
 
 TABLE = (TensorSpec("features", "float32", ("batch", 12)),)
 IMAGE = (TensorSpec("image", "float32", ("batch", 3, 32, 32), kind="image"),)
@@ -38,6 +40,26 @@ def test_every_architecture_gives_the_shape_that_the_signature_says(kind, meanin
     for inputs in INPUTS[kind]:
         network = built(kind, inputs, OUTPUTS[meaning])
         assert tuple(network(batch(inputs)).shape) == (4, OUTPUTS[meaning][0].shape[1])
+
+
+BY_HAND = {
+    "mlp": {"Reshape", "Gemm", "BatchNormalization", "Relu", "Dropout"},
+    "cnn": {"Conv", "BatchNormalization", "Relu", "MaxPool", "ReduceMean", "Reshape", "Dropout", "Gemm"},
+    "resnet": {"Conv", "BatchNormalization", "Relu", "Add", "ReduceMean", "Reshape", "Dropout", "Gemm"},
+    "layers": {"Reshape", "Dropout", "Gemm"},
+}
+
+
+@pytest.mark.parametrize("kind", SHELF.names())
+def test_the_graph_of_every_architecture_has_only_the_operators_one_would_write_by_hand(kind):
+    options = {"layers": [{"type": "dropout", "rate": 0.2}]} if kind == "layers" else {"dropout": 0.2}
+    inputs = INPUTS[kind][-1]
+    network = built(kind, inputs, OUTPUTS["logits"], **options)
+    network = network.to(memory_format=torch.channels_last)  # as a settled run trains
+    graph, _ = export(network, inputs, OUTPUTS["logits"])
+    nodes = [node.op_type for node in onnx.ModelProto.FromString(graph).graph.node]
+    assert set(nodes) - {"Constant"} <= BY_HAND[kind]
+    assert nodes.count("Constant") <= 3
 
 
 @pytest.mark.parametrize("kind", SHELF.names())

@@ -45,7 +45,7 @@ def export(
         ConversionError: torch cannot export the module; the message carries its reason.
     """
     weights = {name: array(tensor) for name, tensor in module.state_dict().items()}
-    twin = _with_plain_dropout(copy.deepcopy(module)).to("cpu").train()
+    twin = _rows_first(_with_plain_dropout(copy.deepcopy(module)).to("cpu")).train()
     with torch.random.fork_rng(devices=[]), silence():
         try:
             program = torch.onnx.export(
@@ -99,6 +99,18 @@ def _with_plain_dropout(module: nn.Module) -> nn.Module:
             setattr(module, name, _ChannelDropout(child.p, axes))
         else:
             _with_plain_dropout(child)
+    return module
+
+
+def _rows_first(module: nn.Module) -> nn.Module:
+    """Weights laid out in memory as their axes are, whatever was fastest to train with.
+
+    A kernel with its channels last gives activations with theirs last, and torch then writes dropout of what was
+    flattened from them as a table of places: ten nodes that compute nothing.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.ndim > 3:
+            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
     return module
 
 

@@ -326,16 +326,27 @@ def keep(path: str | Path, name: str, *, graph: str = "", store: str | Path = ""
     return keep_file(path, name, store=opened, graph=graph, other=other)
 
 
-def convert(path: str | Path, out: str | Path, *, to: str = "", tolerance: float = 1e-5) -> Certificate:
+def convert(
+    path: str | Path, out: str | Path, *, to: str = "", tolerance: float = 1e-5, shard_size: int = 0
+) -> Certificate:
     """Turn a model file into another format, with proof that it answers the same.
+
+    Args:
+        path: of the file or folder that is read.
+        out: of the one that is written.
+        to: its format; by the suffix of the path if empty.
+        tolerance: largest difference of answers that is allowed.
+        shard_size: the most bytes of weights in one file, where the format divides them; 0 is the format's own choice.
 
     Raises:
         errors.FormatError: the file is damaged, hostile or of no known format.
         errors.ConversionError: the file would answer differently; none is written.
+        errors.UsageError: the format is one file, and shards were asked for.
     """
+    from engram.formats._convert import Target
     from engram.lifecycle.export import convert as convert_file
 
-    return convert_file(path, out, to=to, tolerance=tolerance)
+    return convert_file(path, out, to=Target(to, shard_size), tolerance=tolerance)
 
 
 def read(path: str | Path) -> Model:
@@ -350,7 +361,7 @@ def read(path: str | Path) -> Model:
     return answering(read_file(path))
 
 
-def write(model: Model, path: str | Path, *, to: str = "", tolerance: float = 1e-5) -> Certificate:
+def write(model: Model, path: str | Path, *, to: str = "", tolerance: float = 1e-5, shard_size: int = 0) -> Certificate:
     """Write a model to a file, with proof that it answers the same.
 
     Args:
@@ -358,27 +369,47 @@ def write(model: Model, path: str | Path, *, to: str = "", tolerance: float = 1e
         path: where.
         to: the format; by the suffix of the path if empty.
         tolerance: largest difference of answers that is allowed.
+        shard_size: the most bytes of weights in one file, where the format divides them; 0 is the format's own choice.
 
     Raises:
         errors.ConversionError: the file would answer differently; none is written.
+        errors.UsageError: the format is one file, and shards were asked for.
     """
+    from engram.formats._convert import Target
     from engram.formats._convert import write as write_file
 
-    return write_file(model, path, to=to, tolerance=tolerance)
+    return write_file(model, path, to=Target(to, shard_size), tolerance=tolerance)
 
 
 def export(
-    reference: str, *, to: str = "", path: str | Path | None = None, store: str | Path = "", tolerance: float = 1e-5
+    reference: str,
+    *,
+    to: str = "",
+    path: str | Path | None = None,
+    store: str | Path = "",
+    tolerance: float = 1e-5,
+    shard_size: int = 0,
 ) -> Certificate:
     """Write a kept version to a file, with proof that it answers the same.
+
+    Args:
+        reference: of the version.
+        to: the format; by the suffix of the path if empty.
+        path: where; NAME.FORMAT in the current folder if None.
+        store: where the version is.
+        tolerance: largest difference of answers that is allowed.
+        shard_size: the most bytes of weights in one file, where the format divides them; 0 is the format's own choice.
 
     Raises:
         errors.VersionNotFound: no such version.
         errors.ConversionError: the file would answer differently; none is written.
+        errors.UsageError: the format is one file, and shards were asked for.
     """
+    from engram.formats._convert import Target
     from engram.lifecycle.export import export as write_version
 
-    return write_version(reference, to=to, path=path, store=open(store), tolerance=tolerance)[1]
+    target = Target(to, shard_size)
+    return write_version(reference, to=target, path=path, store=open(store), tolerance=tolerance)[1]
 
 
 def predict(reference: str, rows: Any, *, store: str | Path = "") -> Prediction:  # noqa: ANN401 - as Model.predict

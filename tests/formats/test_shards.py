@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import engram
 from engram.errors import ConversionError, FormatError, UsageError
 from engram.formats import _shards, safetensors
 from engram.formats._convert import Target, read, write
@@ -89,6 +90,22 @@ def test_a_whole_model_comes_back_from_its_shards(models: dict[str, Model], tmp_
     assert {name: held.tobytes() for name, held in theirs.items()} == {
         name: held.tobytes() for name, held in model.weights.items()
     }
+
+
+def test_the_size_of_shards_is_an_argument_in_python_too(models: dict[str, Model], tmp_path: Path):
+    index = tmp_path / INDEX
+    engram.write(models["table"], index, to="safetensors", shard_size=50)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 3
+    (tmp_path / "larger").mkdir()
+    engram.convert(index, tmp_path / "larger" / INDEX, to="safetensors", shard_size=1000)
+    assert len(list((tmp_path / "larger").glob("*.safetensors"))) == 1
+    store = tmp_path / "engrams"
+    reference = engram.keep(index, "net", store=store).reference
+    (tmp_path / "kept").mkdir()
+    engram.export(reference, path=tmp_path / "kept" / INDEX, to="safetensors", store=store, shard_size=50)
+    assert len(list((tmp_path / "kept").glob("*.safetensors"))) == 3
+    with pytest.raises(UsageError, match="onnx is written as one file"):
+        engram.convert(index, tmp_path / "net.onnx", shard_size=50)
 
 
 def test_a_folder_for_the_hub_is_divided_only_where_one_file_is_too_small(models: dict[str, Model], tmp_path: Path):

@@ -25,7 +25,10 @@ NODE = Path(__file__).resolve().parents[2] / ".stamps" / "node"
 
 
 HEAVY = {"hdf5", "keras", "pt2", "torchscript"}
-"""Formats whose proof starts a framework each time; the default run takes them through two models."""
+"""Formats whose writing or proof starts a framework for five to ten seconds each time."""
+QUICK = "pictures"
+"""The model that the default run takes heavy formats through: it has most of what may be lost. The others go the same
+way through the same code, and are for the long run."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -33,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The rest of the models of heavy formats is for the long run."""
     for item in items:
         given = getattr(getattr(item, "callspec", None), "params", {})
-        if given.get("format_name") in HEAVY and given.get("model_name", "binary") not in {"binary", "pictures"}:
+        if given.get("format_name") in HEAVY and given.get("model_name", QUICK) != QUICK:
             item.add_marker(pytest.mark.long)
 
 

@@ -31,10 +31,10 @@ def layers(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def networks(tmp_path_factory) -> Path:
+@pytest.fixture
+def networks(keras_files) -> Path:
     """Networks that the real Keras trained and saved just now."""
-    return keras_networks.made(tmp_path_factory.mktemp("networks"), NETWORKS, (".keras", ".h5", ".weights.h5"))
+    return keras_files
 
 
 def answers(model, path: Path) -> list[tuple[np.ndarray, np.ndarray]]:

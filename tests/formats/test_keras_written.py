@@ -57,8 +57,8 @@ def layers(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory) -> Path:
-    return keras_networks.made(tmp_path_factory.mktemp("networks"), NETWORKS, (".keras", ".h5"))
+def networks(keras_files) -> Path:
+    return keras_files
 
 
 @pytest.fixture(scope="module")

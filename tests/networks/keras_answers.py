@@ -51,6 +51,7 @@ def _step(keras, path: Path) -> None:
 
 
 if __name__ == "__main__":
+    sys.modules["sklearn"] = None  # Keras would import it for wrappers that nobody asks for: two seconds
     import keras as library
 
     place = Path(sys.argv[1])

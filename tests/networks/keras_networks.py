@@ -217,5 +217,6 @@ NETWORKS: Mapping[str, Callable] = {
 """Network → function of the module ``keras`` that returns it, untrained."""
 
 if __name__ == "__main__":
+    sys.modules["sklearn"] = None  # Keras would import it for wrappers that nobody asks for: two seconds
     for wanted in sys.argv[2].split(","):
         save(wanted, Path(sys.argv[1]), sys.argv[3].split(","))

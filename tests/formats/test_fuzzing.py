@@ -25,7 +25,7 @@ from formats.mutations import mutated
 
 SEEDS = Path(__file__).parent / "seeds"
 MADE_BY_TORCH = {"pt2", "torchscript"}
-"""Formats whose writer starts torch for five seconds a model; two of the models are seeds enough for 2,000 mutations."""
+"""Formats whose writer starts torch for five seconds a model; two models are seeds enough for 2,000 mutations."""
 COUNT, SECONDS = 2_000, 15.0
 LONG_COUNT, LONG_SECONDS = 200_000, 3_600.0
 

@@ -23,6 +23,7 @@ from engram.records import TensorSpec
 from engram.runtime._torch import export_attention, export_recurrent
 from engram.runtime._torch.arrays import array
 from engram.runtime._torch.examples import example, free_axes, silence
+from engram.runtime._torch.export_domains import domains
 
 __all__ = ["export"]
 
@@ -46,7 +47,7 @@ def export(
     """
     weights = {name: array(tensor) for name, tensor in module.state_dict().items()}
     twin = _rows_first(_with_plain_dropout(copy.deepcopy(module)).to("cpu")).train()
-    with torch.random.fork_rng(devices=[]), silence():
+    with torch.random.fork_rng(devices=[]), silence(), domains():
         try:
             program = torch.onnx.export(
                 twin,

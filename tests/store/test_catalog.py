@@ -1,6 +1,9 @@
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -232,3 +235,58 @@ def test_a_catalog_made_anew_beside_writers_has_all_that_they_were_told_is_kept(
     assert acknowledged <= kept
     assert len(list(tmp_path.glob("catalog.db-*.old"))) == (1 if damaged else 4)
     assert not list(tmp_path.glob("*.half*"))
+
+
+def test_a_store_that_may_only_be_read_is_read(network):
+    """By another user, who may not write it: with a log of a writer beside it or without."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        store = open_store(folder / "engrams", who="ada")
+        store.keep("income", network(1))
+        other = open_store(folder / "engrams", who="eve")
+        assert other.load("income", verify=True).weights  # all that is imported for it
+        folder.chmod(0o755)
+        assert _as_nobody(folder) == "1"
+        for one in (store, other):
+            one._catalog._forget()  # the last who closes it takes the log away
+        assert not list(folder.rglob("catalog.db-wal"))
+        assert _as_nobody(folder) == "1"
+        store.keep("income", network(2))
+        assert _as_nobody(folder) == "2"
+    finally:
+        shutil.rmtree(folder)
+
+
+def _as_nobody(folder):
+    """How many versions somebody sees who may only read; what he loads is whole and what he keeps is refused."""
+    into, out = os.pipe()
+    child = os.fork()
+    if not child:
+        said = "nothing"
+        try:
+            if os.getuid() == 0:
+                os.setresuid(65534, 65534, 65534)
+            else:
+                for path in [folder, *folder.rglob("*")]:
+                    path.chmod(path.stat().st_mode & ~0o222)
+            store = open_store(folder / "engrams", who="eve")
+            store.load("income", verify=True)
+            said = str(len(store.versions()))
+            try:
+                store.alias("income@prod", "income:1", why="")
+                said += ", and moved an alias"
+            except StoreError as refused:
+                said += "" if "the right to write" in str(refused) else f", {refused}"
+        except BaseException as refused:  # noqa: BLE001 - the parent is told
+            said = repr(refused)
+        finally:
+            os.write(out, said.encode())
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(out)
+    with os.fdopen(into) as pipe:
+        said = pipe.read()
+    if os.getuid():
+        for path in [folder, *folder.rglob("*")]:
+            path.chmod(path.stat().st_mode | 0o200)
+    return said

@@ -315,3 +315,16 @@ def test_a_store_goes_to_the_cloud_and_comes_back(store, network, tmp_path, buck
     assert home.history("income@prod") == store.history("income@prod")
     assert home.last("income-1").state.step == 5
     assert home.verify() == []
+
+
+def test_aliases_that_point_elsewhere_are_left_alone_and_named(store, other, network):
+    for number in (1, 2):
+        store.keep("income", network(number))
+    store.alias("income@prod", "income:1", why="first")
+    store.alias("income@test", "income:1", why="first")
+    assert store.push(other).apart == ()
+    store.alias("income@prod", "income:2", why="second")
+    assert store.push(other).apart == ("income@prod",)
+    assert other.aliases()["income@prod"] == other.version("income:1").digest
+    assert store.pull(other).apart == ("income@prod",)
+    assert [move.why for move in store.history("income@prod")] == ["second", "first"]

@@ -1,8 +1,11 @@
 """What a store, or its reader, demands before a version is handed out."""
 
+import base64
+import json
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -153,3 +156,27 @@ def test_where_nothing_is_trusted_no_library_of_signatures_is_loaded(store, netw
     assert loaded() == []
     store.sign("income", pair[0])
     assert loaded(pair[1]) == ["cryptography"]
+
+
+def test_verify_of_a_whole_store_names_damaged_signatures_and_keys(store, network, pair):
+    private, public = pair
+    store.keep("income", network(1))
+    store.sign("income:1", private)
+    assert store.verify() == []
+    (name,) = store._plain.documents("signatures/")
+    whole = store._plain.document(name)
+    for spoiled in (whole[:-20], whole.replace(b'"payload":"', b'"payload":"QQ'), b""):
+        store._plain.write(name, spoiled)
+        assert [(damage.kind, damage.hurts) for damage in store.verify()] == [("signature", ("income:1",))]
+    bundle = json.loads(whole)
+    signature = bytearray(base64.b64decode(bundle["dsseEnvelope"]["signatures"][0]["sig"]))
+    signature[-1] ^= 1
+    bundle["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(signature).decode()
+    store._plain.write(name, json.dumps(bundle).encode())
+    assert store.verify() == []  # nobody can tell without the key,
+    key = store.trust(public)  # and whoever trusts it has it
+    assert ["forged or damaged" in damage.fault for damage in store.verify()] == [True]
+    store._plain.write(name, whole)
+    store._plain.write(f"trust/{key.id}.pem", b"no key")
+    again = open_store(store.folder, who="ada", clock=lambda: datetime.now(UTC))
+    assert [damage.kind for damage in again.verify()] == ["signature"]

@@ -17,7 +17,9 @@ from engram.cli.versions import opened_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from engram.errors import StoreError
     from engram.records import Watch
+    from engram.store.rebuild import Rebuilt
     from engram.store.store import Store
     from engram.store.transfer.moving import Moved
     from engram.store.verify import Damage
@@ -44,18 +46,24 @@ def verify(
     repair: str = typer.Option(
         "", "--repair", help="Bring damaged blobs back from this store.", metavar="STORE", show_default=False
     ),
+    forget: str = typer.Option(
+        "",
+        "--forget",
+        help="Give up a version that is lost, so that what it needed may be freed.",
+        metavar="REF",
+        show_default=False,
+    ),
     store: str = STORE,
     json: bool = JSON,
 ) -> None:
     """Hash every blob again, and name what is damaged; or prove a file again that was exported or converted."""
-    from engram.errors import StoreError
-
     file = _is_file(reference)
-    _sensible(reference, key, whole=rebuild or bool(repair), file=file)
+    _sensible(reference, key, whole=rebuild or bool(repair) or bool(forget), file=file)
     if file:
         verified(Path(reference), json=json)
         return
     opened = opened_store(store)
+    forgotten = opened.forget(forget) if forget else ""
     with watching(quiet=json) as watch:
         made = opened.rebuild(tell=_counted(watch, "reading")) if rebuild else None
         mended, damaged = _damaged(opened, reference, repair, watch)
@@ -68,22 +76,51 @@ def verify(
             "signed": signed.key.id if signed else None,
         })  # fmt: skip
     else:
-        if made:
-            counts = f"{made.versions:,} versions, {made.checkpoints:,} checkpoints and {made.moves:,} moves of aliases"
-            say(f"[green]✓[/] the catalog was made anew: {counts}")
-        for passed in made.passed if made else ():
-            notice(f"passed over: {passed}")
+        if forgotten:
+            say(f"[green]✓[/] [bold]{forgotten}[/] is given up; engram sweep frees what nothing else needs")
+        _show_rebuilt(made)
         for damage in mended:
             say(f"[green]✓[/] {damage.digest} was brought back from {repair}")
         for damage in damaged:
-            say(f"[red]✗[/] {damage.digest}: {damage.fault}; hurts {_hurt(damage)}")
+            say(f"[red]✗[/] {damage.digest}: {damage.fault}" + (f"; hurts {_hurt(damage)}" if damage.hurts else ""))
     if damaged:
-        advice = "restore them from a backup" if repair else "bring them back with engram verify --repair OTHER-STORE"
-        raise StoreError(f"{len(damaged)} blobs are damaged; {advice}")
+        raise _refusal(damaged, repaired=bool(repair))
     if not json:
         say("[green]✓[/] every blob is what its digest says")
         if signed:
             say(f"[green]✓[/] [bold]{signed.reference}[/] is signed by {signed.key.id} ({signed.key.curve})")
+
+
+def _show_rebuilt(made: Rebuilt | None) -> None:
+    if made is None:
+        return
+    counts = f"{made.versions:,} versions, {made.checkpoints:,} checkpoints and {made.moves:,} moves of aliases"
+    say(f"[green]✓[/] the catalog was made anew: {counts}")
+    for passed in made.passed:
+        notice(f"passed over: {passed}")
+    for digest, called in made.renumbered.items():
+        notice(f"{made.twice[digest]} was there twice; the later one is [bold]{called}[/] now")
+
+
+def _refusal(damaged: list[Damage], *, repaired: bool) -> StoreError:
+    """How much is wrong, and what to do about each kind of it."""
+    from engram.errors import StoreError
+
+    copy = "restore them from a backup" if repaired else "bring them back with engram verify --repair OTHER-STORE"
+    said = {
+        "blob": ("damaged: 1 blob", "damaged: {} blobs", copy),
+        "lost": ("lost: 1 version", "lost: {} versions", "--repair OTHER-STORE brings back, --forget REF gives up"),
+        "unknown": ("not in the catalog, which is older: 1", "not in the catalog, which is older: {}", "run --rebuild"),
+        "document": ("damaged: 1 document of an alias", "damaged: {} documents of aliases", "--repair writes anew"),
+        "signature": ("damaged: 1 signature", "damaged: {} signatures", "sign those versions anew"),
+    }
+    counted = {kind: sum(damage.kind == kind for damage in damaged) for kind in said}
+    sentences = [
+        f"{one if counted[kind] == 1 else many.format(counted[kind])}; {advice}"
+        for kind, (one, many, advice) in said.items()
+        if counted[kind]
+    ]
+    return StoreError(". ".join(sentences))
 
 
 def sweep(
@@ -157,11 +194,13 @@ def _sensible(reference: str, key: str, *, whole: bool, file: bool) -> None:
     from engram.errors import UsageError
 
     if file and (key or whole):
-        raise UsageError(f"--key, --rebuild and --repair are about a store, but {reference} is a file; leave them out")
+        raise UsageError(
+            f"--key, --rebuild, --repair and --forget are about a store, but {reference} is a file; leave them out"
+        )
     if key and not reference:
         raise UsageError(f"--key {key} checks who signed one version; say which, as in engram verify REF --key {key}")
     if reference and whole:
-        raise UsageError(f"--rebuild and --repair work on the whole store and not on {reference}; leave it out")
+        raise UsageError(f"--rebuild, --repair and --forget are about the whole store, not {reference}; leave it out")
 
 
 def _is_file(reference: str) -> bool:
@@ -206,6 +245,12 @@ def _tell(moved: Moved, to: str, *, json: bool) -> None:
     parts += [f"histories of aliases: {moved.aliases:,}"] if moved.aliases else []
     missing = f"{size(moved.size)} in {moved.blobs:,} blobs were missing"
     say(f"[green]✓[/] {to} has {'; '.join(parts) or 'nothing to take'} ({missing})")
+    if moved.apart:
+        more = f" and {len(moved.apart) - _SHOWN:,} more" if len(moved.apart) > _SHOWN else ""
+        notice(
+            f"{', '.join(moved.apart[:_SHOWN])}{more} point elsewhere in the two stores and were left alone; engram "
+            "alias moves one"
+        )
     if moved.left_out:
         were = "checkpoint was" if moved.left_out == 1 else "checkpoints were"
         notice(

@@ -6,24 +6,26 @@ is copied, pulled or has lost its catalog is known again from its blobs alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
 from engram.errors import StoreError
 from engram.records import Run, Version
-from engram.store import manifests, references
+from engram.store import manifests, objects, references
 from engram.store.files import Files
 from engram.store.manifests import Manifest
 from engram.store.places._contract import Place
 from engram.store.training.runs import Saved
 
-__all__ = ["checkpoint", "every", "is_checkpoint", "version"]
+__all__ = ["LARGEST", "among", "checkpoint", "damaged", "every", "is_checkpoint", "version"]
 
 _VERSION = "version.json"
 _CHECKPOINT = "checkpoint.json"
-_LARGEST = 100_000_000
+LARGEST = 100_000_000
+"""Bytes of a manifest, at the most."""
+
 _BEGINNING = b'{"annotations":'
 _READERS = 8
 
@@ -99,23 +101,49 @@ def is_checkpoint(manifest: Manifest) -> bool:
     return _CHECKPOINT in manifest.files
 
 
-def every(place: Place) -> Iterator[Manifest]:
-    """The manifest of every version and checkpoint among the blobs; what looks like one and is not is passed over."""
-    likely = [digest for digest, size in place.list() if size <= _LARGEST]
-    with ThreadPoolExecutor(_READERS) as pool:
-        for found in pool.map(lambda digest: _manifest(place, digest), likely):
-            if found is not None:
-                yield found
+def damaged(place: Place, manifest: Manifest) -> bool:
+    """Whether the record of a version or checkpoint is there and not what was written.
 
-
-def _manifest(place: Place, digest: str) -> Manifest | None:
+    One that is gone was removed on purpose, by somebody who was not done; one that is whole and says nothing is none.
+    """
+    record = manifest.files[_CHECKPOINT if is_checkpoint(manifest) else _VERSION]
     try:
-        if place.range(digest, 0, len(_BEGINNING)) != _BEGINNING:
-            return None
-        found = manifests.read(place, digest)
+        return not objects.matches(place.map(record.digest), record)
     except StoreError:
+        return False
+
+
+def every(place: Place) -> Iterator[tuple[str, Manifest | StoreError]]:
+    """Every version and checkpoint among the blobs of a place, as ``among`` finds them."""
+    return among(place, [digest for digest, size in place.list() if size <= LARGEST])
+
+
+def among(place: Place, digests: Sequence[str]) -> Iterator[tuple[str, Manifest | StoreError]]:
+    """The manifests of versions and checkpoints among blobs, each by its digest; or what is wrong with it.
+
+    A blob that begins like a manifest and is not what its digest says was one. What does not begin so is passed over.
+    """
+    with ThreadPoolExecutor(_READERS) as pool:
+        for digest, found in zip(digests, pool.map(lambda one: _looked(place, one), digests), strict=True):
+            if found is not None:
+                yield digest, found
+
+
+def _looked(place: Place, digest: str) -> Manifest | StoreError | None:
+    try:
+        found = manifests.read(place, digest) if _begins(place, digest) else None
+    except StoreError as refused:
+        return refused if _begins(place, digest) else None  # it may have been removed meanwhile
+    if found is None:
         return None
     return found if {_VERSION, _CHECKPOINT} & set(found.files) else None
+
+
+def _begins(place: Place, digest: str) -> bool:
+    try:
+        return place.range(digest, 0, len(_BEGINNING)) == _BEGINNING
+    except StoreError:
+        return False
 
 
 def _said(place: Place, manifest: Manifest, path: str) -> dict[str, Any]:

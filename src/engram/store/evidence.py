@@ -1,8 +1,6 @@
 """What a place says by itself of what is kept in it, whatever its catalog knows.
 
-A catalog can be lost, or come back from a backup that is older than the blobs. What then tells a version that was kept
-from the rest of a keep that was killed is ``index.json`` and the histories of aliases: both are written only for what
-exists. A manifest alone is evidence of no more than that something was written here.
+A catalog can be lost, and a new one must not be begun beside what an earlier one knew: a sweep would free all of it.
 """
 
 from __future__ import annotations
@@ -12,8 +10,8 @@ from engram.store.places._contract import Place
 
 __all__ = ["inhabited"]
 
-_INDEX = "index.json"
 _HISTORY = "history/"
+_LOST = "lost/"
 
 
 def inhabited(place: Place) -> bool:
@@ -22,4 +20,4 @@ def inhabited(place: Place) -> bool:
     Raises:
         StoreError: the place refuses to be listed.
     """
-    return bool(place.documents(_HISTORY)) or next(described.every(place), None) is not None
+    return bool(place.documents(_HISTORY) or place.documents(_LOST)) or next(described.every(place), None) is not None

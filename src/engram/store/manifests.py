@@ -20,7 +20,7 @@ from engram.store import documents, objects
 from engram.store.objects import Blob
 from engram.store.places._contract import Place
 
-__all__ = ["ARTIFACT", "MANIFEST", "Manifest", "build", "called", "config", "index", "parse", "read"]
+__all__ = ["ARTIFACT", "MANIFEST", "Manifest", "build", "called", "config", "index", "parse", "read", "uncalled"]
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -114,6 +114,12 @@ def called(name: str) -> str:
     Where they do not, each is written as ``+`` and its code, which no name has: ``a..b`` becomes ``a+2e+2eb``.
     """
     return name if _REFERENCE.fullmatch(name) else re.sub(r"[-._]", lambda sign: f"+{ord(sign[0]):02x}", name)
+
+
+def uncalled(reference: str) -> str:
+    """What ``called`` was given."""
+    first, *rest = reference.split("+")
+    return first + "".join(chr(int(part[:2], 16)) + part[2:] for part in rest)
 
 
 @lru_cache(maxsize=16)

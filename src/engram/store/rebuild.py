@@ -2,26 +2,31 @@
 
 Versions and checkpoints come from their manifests, the moves of aliases from the documents that every move leaves
 behind. What only a catalog knew is lost: runs that never saved a checkpoint, and how a run ended unless a version came
-of it. What was swept or let go and is not yet removed comes back, which is better than the other way round.
+of it. What was swept or let go and is not yet removed comes back, which is better than the other way round. A version
+that was kept and whose manifest cannot be read is written down as lost, and its number is given to no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 
 from sqlalchemy import Connection, insert, select
 
 from engram.errors import StoreError
 from engram.records import Run, Version
-from engram.store import described, tables, versions, writing
+from engram.store import described, lost, tables, versions, writing
 from engram.store.differences import demoted, demotion
+from engram.store.lost import Lost
 from engram.store.manifests import Manifest
 from engram.store.moves import history
 from engram.store.places._contract import Place
 from engram.store.training.runs import Saved
 
-__all__ = ["Rebuilt", "fill", "look"]
+__all__ = ["Rebuilt", "Remembered", "fill", "look", "remember"]
+
+_NEAR = 100_000
+"""A damaged manifest may state any number; one that is further away than this from the others is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,40 +38,87 @@ class Rebuilt:
         checkpoints: how many were found.
         moves: of aliases, and changes of their gates.
         passed: manifests that could not be used, each with its reason.
+        lost: versions that were kept and cannot be read, as people call them.
+        twice: versions that state a number which an earlier one has: digest → what they say they are.
+        renumbered: what those are called now.
     """
 
     versions: int
     checkpoints: int
     moves: int
     passed: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    twice: Mapping[str, str] = field(default_factory=dict)
+    renumbered: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the present catalog knows, as far as it can be read.
+
+    Attributes:
+        versions: by digest.
+        last: name → the number given out last.
+    """
+
+    versions: Mapping[str, Lost] = field(default_factory=dict)
+    last: Mapping[str, int] = field(default_factory=dict)
+
+
+def remember(connection: Connection) -> Remembered:
+    """What a catalog knows of versions before it is made anew."""
+    names = tables.names
+    known = {one.digest: Lost(one.digest, one.name, one.number) for one in versions.listed(connection)}
+    return Remembered(known, {row.name: row.last for row in connection.execute(select(names.c.name, names.c.last))})
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What lies in a place."""
+    """What lies in a place, and what should.
+
+    Attributes:
+        lost: the versions that were kept, as far as anything testifies to them, and that are not among the others.
+        last: name → a number that has been given out, whatever became of it.
+    """
 
     versions: tuple[tuple[Version, Manifest], ...]
     checkpoints: tuple[tuple[Run, Saved, Manifest], ...]
     passed: tuple[str, ...]
+    lost: tuple[Lost, ...]
+    last: Mapping[str, int]
 
 
-def look(place: Place, tell: Callable[[int, int], None]) -> Found:
-    """All versions and checkpoints whose manifests lie in a place."""
-    kept, saved, passed = [], [], []
-    for done, manifest in enumerate(described.every(place)):
+def look(place: Place, known: Remembered, tell: Callable[[int, int], None]) -> Found:
+    """All versions and checkpoints whose manifests lie in a place.
+
+    Args:
+        place: that is looked through.
+        known: what the present catalog knows.
+        tell: called with the manifests read so far, and 0 because nobody knows how many there are.
+    """
+    kept, saved, passed, wanted = [], [], [], dict[str, Lost]()
+    for done, (digest, manifest) in enumerate(described.every(place)):
         tell(done, 0)
         try:
-            if described.is_checkpoint(manifest) and _let_go(place, manifest):
-                passed.append(f"{manifest.digest} is a checkpoint that was being let go of")
-            elif described.is_checkpoint(manifest):
-                saved.append((*described.checkpoint(place, manifest), manifest))
-            else:
+            if isinstance(manifest, StoreError):
+                passed.append(str(manifest))
+                wanted[digest] = lost.found(place, digest)
+            elif not described.is_checkpoint(manifest):
                 kept.append((described.version(place, manifest), manifest))
+            elif _let_go(place, manifest):
+                passed.append(f"{digest} is a checkpoint that was being let go of")
+            else:
+                saved.append((*described.checkpoint(place, manifest), manifest))
         except StoreError as refused:
             passed.append(str(refused))
+            if isinstance(manifest, Manifest) and described.damaged(place, manifest):
+                wanted[digest] = lost.found(place, digest)
     kept.sort(key=lambda pair: (pair[0].name, pair[0].number, pair[0].kept, pair[0].digest))
     saved.sort(key=lambda triple: (triple[1].run, triple[1].step, triple[1].saved, triple[1].digest))
-    return Found(tuple(kept), tuple(saved), tuple(passed))
+    wanted |= {one.digest: one for one in lost.every(place)} | dict(known.versions) | lost.testified(place)
+    there = {version.digest for version, _ in kept} | {one.digest for _, one, _ in saved}
+    gone = tuple(sorted((one for one in wanted.values() if one.digest not in there), key=lambda one: one.called))
+    return Found(tuple(kept), tuple(saved), tuple(passed), gone, known.last)
 
 
 def _let_go(place: Place, manifest: Manifest) -> bool:
@@ -75,18 +127,23 @@ def _let_go(place: Place, manifest: Manifest) -> bool:
 
 
 def fill(connection: Connection, place: Place, found: Found) -> Rebuilt:
-    """Put what was found into empty tables."""
-    passed = list(found.passed)
+    """Put what was found into empty tables, and write down in the place what is lost."""
+    twice = dict[str, str]()
     for version, manifest in found.versions:
         taken = select(tables.versions.c.digest).where(
             tables.versions.c.name == version.name, tables.versions.c.number == version.number
         )
         if connection.execute(taken).first() is not None:
-            passed.append(f"{version.digest} says that it is {version.reference}, which another is already")
+            twice[version.digest] = version.reference
             continue
         versions.register(connection, version, manifest.size)
         writing.link(connection, manifest)
-    _number(connection)
+    _number(connection, found)
+    for one in found.lost:
+        lost.note(place, one)
+    for one in lost.every(place):
+        if one not in found.lost:
+            lost.forget(place, one.digest)
     for of_run, saved, manifest in found.checkpoints:
         _save(connection, of_run, saved)
         writing.link(connection, manifest)
@@ -94,13 +151,18 @@ def fill(connection: Connection, place: Place, found: Found) -> Rebuilt:
     moves = history.restore(connection, place)
     demotion.restore(connection, place)
     counted = versions.counted(connection)
-    return Rebuilt(counted, len(found.checkpoints), moves, tuple(passed))
+    gone = tuple(one.called for one in found.lost)
+    return Rebuilt(counted, len(found.checkpoints), moves, found.passed, gone, twice)
 
 
-def _number(connection: Connection) -> None:
-    last: dict[str, int] = {}
+def _number(connection: Connection, found: Found) -> None:
+    """Go on counting after the highest number of each name, also of what is lost; but not far after, on its word."""
+    last = dict(found.last)
     for name, number in connection.execute(select(tables.versions.c.name, tables.versions.c.number)):
         last[name] = max(last.get(name, 0), number)
+    for one in sorted(found.lost, key=lambda one: one.number):
+        if one.name and last.get(one.name, 0) < one.number <= last.get(one.name, 0) + _NEAR:
+            last[one.name] = one.number
     if last:
         connection.execute(insert(tables.names), [{"name": name, "last": number} for name, number in last.items()])
 

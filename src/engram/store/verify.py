@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select
 
@@ -23,17 +23,21 @@ __all__ = ["Damage", "needed", "repair", "verify"]
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A blob, or a document about an alias, that is not what it should be.
+    """Something in a store that is not what it should be.
 
     Attributes:
         digest: of the blob, or the name of the document.
         fault: what is wrong with it, in a few words.
         hurts: the versions (``income:7``), aliases (``income@prod``) and checkpoints that need it.
+        kind: ``blob``; ``document``, of the history of an alias; ``signature``; ``unknown``, a version or checkpoint
+            that is whole and not in the catalog; ``lost``, one that cannot be read, so that a catalog made anew could
+            not know it.
     """
 
     digest: str
     fault: str
     hurts: tuple[str, ...]
+    kind: str = "blob"
 
 
 def verify(place: Place, wanted: Mapping[str, Iterable[str]], tell: Callable[[int, int], None]) -> list[Damage]:
@@ -65,10 +69,10 @@ def repair(place: Place, damaged: Iterable[Damage], other: Place) -> list[Damage
         try:
             content = other.get(damage.digest)
         except StoreError as refused:
-            left.append(Damage(damage.digest, f"{damage.fault}; {refused}", damage.hurts))
+            left.append(replace(damage, fault=f"{damage.fault}; {refused}"))
             continue
         if digest([content]) != damage.digest:
-            left.append(Damage(damage.digest, f"{damage.fault}; damaged in {other.url}, too", damage.hurts))
+            left.append(replace(damage, fault=f"{damage.fault}; damaged in {other.url}, too"))
             continue
         place.delete(damage.digest)
         place.put(damage.digest, [memoryview(content)])

@@ -107,6 +107,7 @@ def adopt(
     contents: Mapping[Blob, Content],
     register: Callable[[Connection, Manifest], T],
     made: list[Blob] | None = None,
+    number: Callable[[Connection], int] = lambda _connection: 0,
 ) -> T:
     """Write what another store has under a manifest, unchanged; it exists entirely when this returns, or not at all.
 
@@ -119,6 +120,7 @@ def adopt(
         contents: of every blob it lists, and of itself.
         register: as in ``Draft``.
         made: is told of each blob that was written, also when this raises.
+        number: notes in the catalog, with the lease, the number that the manifest states; its result is not used.
 
     Raises:
         StoreError: a place or the catalog refused, or a content is damaged.
@@ -129,7 +131,7 @@ def adopt(
         objects.put(site.place, contents, made)
         return manifest
 
-    return _written(site, _Work(set(manifest.blobs), lambda _connection: 0, write, register, written, resumes=True))
+    return _written(site, _Work(set(manifest.blobs), number, write, register, written, resumes=True))
 
 
 @dataclass(frozen=True, slots=True)

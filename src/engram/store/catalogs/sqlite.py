@@ -125,7 +125,7 @@ class Sqlite:
         if self._engine is None or self._owner != os.getpid():
             if not self.path.is_file():
                 raise StoreError(lost(self.url))
-            engine = _engine(self.path)
+            engine = _engine(self.path) if _writable(self.path) else _looking(self.path)
             self._file = _file(self.path)
             self._bring_up(engine)
             self._engine, self._owner = engine, os.getpid()
@@ -297,6 +297,28 @@ def _engine(path: Path, pool: Any = None) -> Engine:  # noqa: ANN401 - a class o
         **({} if pool else {"max_overflow": -1}),
         connect_args={"timeout": _PATIENCE_MS / 1000},
     )
+    event.listen(engine, "connect", _connected)
+    event.listen(engine, "begin", _begun)
+    return engine
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def _looking(path: Path) -> Engine:
+    """For a catalog that may only be read: on a disk that cannot be written, or that belongs to somebody else.
+
+    SQLite writes even to read, since readers and writers meet in a file beside the log; where there is no log, nobody
+    writes just now and the file can be read as it is. So that this is still true, every transaction opens it anew.
+    """
+
+    def connect() -> sqlite3.Connection:
+        log = Path(f"{path}-wal")
+        still = "" if log.exists() and log.stat().st_size else "&immutable=1"
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{still}", uri=True, timeout=_PATIENCE_MS / 1000)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
     event.listen(engine, "connect", _connected)
     event.listen(engine, "begin", _begun)
     return engine

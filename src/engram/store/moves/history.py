@@ -8,7 +8,7 @@ how far a second step back has to go, and what an undo brings back.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -29,6 +29,7 @@ __all__ = [
     "Said",
     "current",
     "damaged",
+    "demand_newest",
     "document",
     "history",
     "known",
@@ -165,6 +166,27 @@ def named(connection: Connection, digests: Collection[str]) -> dict[str, str]:
     return {row.digest: f"{row.name}:{row.number}" for row in rows}
 
 
+def demand_newest(connection: Connection, place: Place, path: tuple[str, str], made: Move | Gate | None = None) -> None:
+    """See that the place knows of no change that the catalog has forgotten, before a new one is written over it.
+
+    Args:
+        connection: of the transaction in which the change was made.
+        place: of the store.
+        path: name of the network, and alias.
+        made: the change, already in the catalog; None where there is none, and the documents are only mended.
+
+    Raises:
+        StoreError: it does, because the catalog came back from a backup.
+    """
+    counts = {log.MOVE: len(connection.execute(_moves(*path)).all()), log.GATE: len(gates.history(connection, *path))}
+    for mark, count in counts.items():
+        grown = isinstance(made, Gate if mark == log.GATE else Move)
+        log.demand_newest(place, path, mark, count if grown else count + 1)
+    there = log.one(place, path, counts[log.MOVE])
+    if isinstance(made, Move) and isinstance(there, Move) and not _is_version(connection, there.target):
+        raise log.older(place, log.name(path, counts[log.MOVE]))
+
+
 def document(connection: Connection, place: Place, path: tuple[str, str], again: int) -> int:
     """Write down in the place what the catalog knows of an alias; a transaction's last act, harmless to do again.
 
@@ -173,6 +195,9 @@ def document(connection: Connection, place: Place, path: tuple[str, str], again:
         place: of the store.
         path: name of the network, and alias.
         again: what this returned when the transaction was tried before; ``ANEW`` at first, 1 to write all of them.
+
+    Raises:
+        StoreError: the place refuses.
     """
     moves = [_record(row) for row in connection.execute(_moves(*path))][::-1]
     first = log.write(place, path, moves, again=again)
@@ -180,18 +205,32 @@ def document(connection: Connection, place: Place, path: tuple[str, str], again:
 
 
 def damaged(connection: Connection, place: Place) -> list[Damage]:
-    """The documents of moves and gates that do not say what the catalog says.
+    """The documents of moves and gates that do not say what the catalog says, and those of which it says nothing.
 
-    One too many is none of them: it is of a writer who died before the move was made, and the next move removes it.
+    One too many may be of a writer who died before the move was made, and the next move writes over it; unless it leads
+    to a version of which the catalog does not know either.
     """
     faults = []
-    there = log.found(place)
-    for name, entry in _expected(connection).items():
+    there, expected = log.found(place), _expected(connection)
+    for name, entry in expected.items():
         found = there.get(name, "it is gone")
         if found != entry:
             fault = found if isinstance(found, str) else "it does not say what the catalog says"
-            faults.append(Damage(name, fault, (f"{entry.name}@{entry.alias}",)))
-    return faults
+            faults.append(Damage(name, fault, (f"{entry.name}@{entry.alias}",), "document"))
+    return [*faults, *_unknown(connection, {name: there[name] for name in there.keys() - expected.keys()}, expected)]
+
+
+def _unknown(
+    connection: Connection, more: Mapping[str, Move | Gate | str], expected: Collection[str]
+) -> Iterator[Damage]:
+    """Of the documents that the catalog does not know, those that it should."""
+    versions = set(connection.execute(select(tables.versions.c.digest)).scalars()) if more else set()
+    for name, entry in sorted(more.items()):
+        late = not isinstance(entry, str) and log.before(name) not in {"", *expected}
+        if late or (isinstance(entry, Move) and entry.target not in versions):
+            alias = "@".join(name.split("/")[1:3])
+            fault = "the catalog is older than this change; take it in with engram verify --rebuild"
+            yield Damage(name, fault, (alias,), "unknown")
 
 
 def _expected(connection: Connection) -> dict[str, Move | Gate]:
@@ -225,6 +264,8 @@ def restore(connection: Connection, place: Place) -> int:
             gates.add(connection, entry)
         else:
             _add(connection, entry)
+    for name in log.gaps(place):  # where one is gone, those after it are counted anew
+        document(connection, place, parted("@".join(name.split("/")[1:3])), 1)
     return len(new)
 
 
@@ -264,6 +305,11 @@ def _undone(alias: str, left: Sequence[Step]) -> str:
     if not left:
         raise UsageError(f"no rollback of {alias} is left to undo since it was last moved; see engram history {alias}")
     return left[-1].target
+
+
+def _is_version(connection: Connection, digest: str) -> bool:
+    rows = tables.versions
+    return connection.execute(select(rows.c.digest).where(rows.c.digest == digest)).first() is not None
 
 
 def _present(connection: Connection, path: tuple[str, str]) -> str:

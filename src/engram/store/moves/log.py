@@ -22,10 +22,10 @@ from engram.store import documents, objects, references
 from engram.store.moves.steps import UNMET
 from engram.store.places._contract import Place, check_digest
 
-__all__ = ["GATE", "KINDS", "found", "name", "read", "write"]
+__all__ = ["GATE", "KINDS", "MOVE", "before", "demand_newest", "found", "gaps", "name", "older", "one", "read", "write"]
 
 KINDS = ("move", "rollback", "undo", "forced", f"rollback{UNMET}", f"undo{UNMET}")
-GATE = "gate-"
+MOVE, GATE = "", "gate-"  # what stands before the number in the names of documents
 
 _LOG = logging.getLogger(__name__)
 _STEM = "history/"
@@ -54,13 +54,33 @@ def write(place: Place, path: tuple[str, str], entries: Sequence[Move | Gate], *
     """
     stem = name(path, 0, mark).removesuffix("000000.json")
     first = min(again, max(len(entries) - 1, 1))
-    there = {number: name for name in place.documents(stem) if (number := _number(name, stem))}
+    there = _there(place, stem)
     for number, entry in enumerate(entries, start=1):
         if number not in there or number >= first:
             place.write(name(path, number, mark), _encode(entry))
     for number in there.keys() - set(range(len(entries) + 1)):
         place.remove(there[number])
     return first
+
+
+def demand_newest(place: Place, path: tuple[str, str], mark: str, most: int) -> None:
+    """See that no document of an alias, or of its gate, has a higher number than one that somebody left can have.
+
+    Raises:
+        StoreError: one has; the catalog is older than it.
+    """
+    there = _there(place, name(path, 0, mark).removesuffix("000000.json"))
+    for number in sorted(there, reverse=True):
+        if number > most and not isinstance(_looked(place, there[number]), str):
+            raise older(place, there[number])
+
+
+def older(place: Place, document: str) -> StoreError:
+    """The refusal to write over what the catalog has forgotten."""
+    return StoreError(
+        f"{document} in {place.url} is of a later change than the catalog knows, which is older; make it anew with "
+        "engram verify --rebuild"
+    )
 
 
 def read(place: Place) -> list[Move | Gate]:
@@ -77,7 +97,7 @@ def read(place: Place) -> list[Move | Gate]:
                 "forget that entry"
             )
         entries.append(entry)
-    for gap in _gaps(_names(place)):
+    for gap in gaps(place):
         _LOG.warning("moves of an alias are gone", extra={"place": place.url, "document": gap})
     return entries
 
@@ -93,9 +113,20 @@ def found(place: Place) -> dict[str, Move | Gate | str]:
         return dict(zip(names, pool.map(lambda name: _looked(place, name), names), strict=True))
 
 
+def one(place: Place, path: tuple[str, str], number: int) -> Move | Gate | str:
+    """What the document of the move with this number says, or what is wrong with it."""
+    return _looked(place, name(path, number))
+
+
 def name(path: tuple[str, str], number: int, mark: str = "") -> str:
     """The name of a document: of the move, or with ``GATE`` of the change of the gate, with this number."""
     return f"{_STEM}{path[0]}/{path[1]}/{mark}{number:06}.json"
+
+
+def before(document: str) -> str:
+    """The name of the document before this one; empty for the first."""
+    stem, number = _parted(document)
+    return f"{stem}{number - 1:06}.json" if number > 1 else ""
 
 
 def _names(place: Place) -> list[str]:
@@ -105,16 +136,27 @@ def _names(place: Place) -> list[str]:
     return [name for _, name in sorted(known)]
 
 
-def _gaps(names: Sequence[str]) -> Iterator[str]:
+def gaps(place: Place) -> Iterator[str]:
     """The first document that is missing of each alias, or of its gate."""
     counted: dict[str, list[int]] = {}
-    for name in names:
-        stem, number = re.fullmatch(r"(.*/(?:gate-)?)([0-9]+)\.json", name).groups()  # type: ignore[union-attr]
-        counted.setdefault(stem, []).append(int(number))
+    for name in _names(place):
+        stem, number = _parted(name)
+        counted.setdefault(stem, []).append(number)
     for stem, numbers in counted.items():
         missing = next((n for n, number in enumerate(numbers, start=1) if n != number), 0)
         if missing:
             yield f"{stem}{missing:06}.json"
+
+
+def _there(place: Place, stem: str) -> dict[int, str]:
+    """The documents of an alias, or of its gate, by number."""
+    return {number: name for name in place.documents(stem) if (number := _number(name, stem))}
+
+
+def _parted(document: str) -> tuple[str, int]:
+    """What the names of an alias's documents begin with, and the number of this one."""
+    stem, number = re.fullmatch(r"(.*/(?:gate-)?)([0-9]+)\.json", document).groups()  # type: ignore[union-attr]
+    return stem, int(number)
 
 
 def _number(name: str, stem: str) -> int:

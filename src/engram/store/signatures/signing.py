@@ -19,7 +19,7 @@ from engram.store.signatures import bundles, keys
 from engram.store.signatures.bundles import Bundle
 from engram.store.signatures.keys import Key
 
-__all__ = ["check", "examine", "sign"]
+__all__ = ["check", "examine", "glance", "sign"]
 
 _HASHES = {"P-256": "SHA256", "P-384": "SHA384", "P-521": "SHA512"}
 _SHOWN = 3
@@ -74,6 +74,19 @@ def check(manifest: Manifest, content: bytes, key: Key, where: str) -> None:
     """
     bundle = bundles.parse(content, where)
     _signed(bundle, key, where)
+    _fits(bundle, manifest, where)
+
+
+def glance(manifest: Manifest, content: bytes, where: str) -> None:
+    """See that a bundle is one for exactly the files of a manifest, as far as that can be told without a key.
+
+    Raises:
+        StoreError: it is not.
+    """
+    _fits(bundles.parse(content, where), manifest, where)
+
+
+def _fits(bundle: Bundle, manifest: Manifest, where: str) -> None:
     differences = _differences(bundle.files, {path: blob.digest for path, blob in manifest.files.items()})
     if differences:
         more = [f"and {len(differences) - _SHOWN} more"] if len(differences) > _SHOWN else []

@@ -25,7 +25,7 @@ from engram.store.transfer.loads import Count, Load
 from engram.store.versions import Kept
 from engram.store.writing import Site
 
-__all__ = ["aliases", "checkpoint", "held", "run", "version"]
+__all__ = ["aliases", "checkpoint", "held", "renamed", "run", "version"]
 
 
 def version(target: Site, load: Load, name: str, count: Count) -> str:
@@ -43,11 +43,16 @@ def version(target: Site, load: Load, name: str, count: Count) -> str:
     """
     found = described.version(load.place, load.manifest)
     if name:
-        return _renamed(target, load, replace(found, name=references.check_name(name)), count)
+        return renamed(target, load, references.check_name(name), count)
+
+    def register(connection: Connection, manifest: Manifest) -> Version:
+        _count_on(connection, found)  # once more, because a catalog may have been made anew meanwhile
+        return versions.register(connection, found, manifest.size)
+
     with target.catalog.reading() as connection:
         there = _numbered(connection, found)
     if there is None:
-        writing.adopt(target, load.manifest, load.contents(count), lambda c, m: _register(c, found, m))
+        writing.adopt(target, load.manifest, load.contents(count), register, number=lambda c: _count_on(c, found))
     elif there != found.digest:
         both = f"{there[:15]}…, not {found.digest[:15]}…"
         raise UsageError(
@@ -64,28 +69,40 @@ def _numbered(connection: Connection, version: Version) -> str | None:
     return connection.execute(select(rows.c.digest).where(same)).scalar()
 
 
-def _register(connection: Connection, version: Version, manifest: Manifest) -> Version:
+def _count_on(connection: Connection, version: Version) -> int:
+    """Give out its number, so that a manifest never states one of which the catalog does not know."""
     names = tables.names
     last = connection.execute(select(names.c.last).where(names.c.name == version.name)).scalar()
     if last is None:
         connection.execute(insert(names).values(name=version.name, last=version.number))
     elif last < version.number:
         connection.execute(names.update().where(names.c.name == version.name).values(last=version.number))
-    return versions.register(connection, version, manifest.size)
+    return version.number
 
 
-def _renamed(target: Site, load: Load, version: Version, count: Count) -> str:
-    """Take in a version as the next of a name, with the original as its parent."""
-    original = load.manifest
+def renamed(target: Site, load: Load, name: str, count: Count, *, parents: tuple[str, ...] = ()) -> str:
+    """Take in a version as the next of a name, with the original as its parent; what it is called there.
+
+    Args:
+        target: where to.
+        load: what it needs.
+        name: under which it becomes the next one.
+        count: of the bytes.
+        parents: more of them, after the original.
+
+    Raises:
+        StoreError: a store refuses, or a blob is damaged where it comes from.
+    """
+    original, version = load.manifest, described.version(load.place, load.manifest)
     borrowed = {path: Borrowed(load.place, blob, count.read) for path, blob in original.files.items()}
     del borrowed["version.json"]
     kept = Kept(
-        name=version.name,
+        name=name,
         when=version.kept,
         holds=version.holds,
         metrics=version.metrics,
         data=version.data,
-        parents=(original.digest,),
+        parents=(original.digest, *parents),
         facts=version.facts,
     )
     config = _config(load)
@@ -144,18 +161,25 @@ def held(site: Site, saved: Saved) -> bool:
         return connection.execute(select(rows.c.id).where(rows.c.digest == saved.digest)).first() is not None
 
 
-def aliases(source: Site, target: Site) -> int:
-    """Bring the histories of aliases over of which the other store knows nothing; how many."""
+def aliases(source: Site, target: Site) -> tuple[int, tuple[str, ...]]:
+    """Bring the histories of aliases over of which the other store knows nothing.
+
+    Returns:
+        How many came, and the aliases that were left as they are there although they point elsewhere here: a network
+        that serves somewhere must not be changed by what was meant to bring files.
+    """
     names = source.place.documents("history/")
     with target.catalog.reading() as connection:
-        known = history.known(connection)
+        known, there = history.known(connection), history.current(connection)
+    with source.catalog.reading() as connection:
+        here = history.current(connection)
     fresh = {tuple(name.split("/")[1:3]) for name in names} - known
     for name in names:
         if tuple(name.split("/")[1:3]) in fresh:
             target.place.write(name, source.place.document(name))  # over what a killed writer may have left there
     if fresh:
         target.catalog.write(lambda connection: history.restore(connection, target.place))
-    return len(fresh)
+    return len(fresh), tuple(sorted(alias for alias in there.keys() & here.keys() if there[alias] != here[alias]))
 
 
 def _documents(source: Place, target: Place, stem: str) -> None:

@@ -31,6 +31,7 @@ class Moved:
         aliases: how many histories of aliases came over.
         blobs: how many were missing and came over.
         size: bytes of those.
+        apart: the aliases that point elsewhere in the other store, which were left alone.
     """
 
     versions: tuple[str, ...] = ()
@@ -39,6 +40,7 @@ class Moved:
     aliases: int = 0
     blobs: int = 0
     size: int = 0
+    apart: tuple[str, ...] = ()
 
 
 def move(source: Site, target: Site, choice: Choice, *, name: str = "", watch: Watch) -> Moved:
@@ -93,13 +95,13 @@ class _Way:
         for version, load in zip(self.choice.versions, wanted, strict=True):
             count.begin(version.reference)
             self.versions.append(arriving.version(self.target, load, name, count))
-        aliases = arriving.aliases(self.source, self.target) if self.choice.aliases else 0
+        aliases, apart = arriving.aliases(self.source, self.target) if self.choice.aliases else (0, ())
         for of_run, _ in self.choice.runs.values():
             arriving.run(self.target, of_run)
         for one in saved:
             self._checkpoint(one, held, count)
         size = sum(count.arrived.values())
-        return Moved(tuple(self.versions), self.checkpoints, self.left_out, aliases, len(count.arrived), size)
+        return Moved(tuple(self.versions), self.checkpoints, self.left_out, aliases, len(count.arrived), size, apart)
 
     def stopped(self) -> str:
         """What has arrived, and how to go on."""

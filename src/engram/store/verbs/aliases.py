@@ -17,7 +17,7 @@ from engram.store.verbs._opened import Opened
 
 __all__ = ["Aliases"]
 
-T = TypeVar("T")
+T = TypeVar("T", Move, Gate)
 
 
 class Aliases(Opened):
@@ -133,6 +133,7 @@ class Aliases(Opened):
 
         def whole(connection: Connection) -> T:
             made = action(connection, Said(self._now(), self.who, why))
+            history.demand_newest(connection, self._plain, path, made)
             documented(connection)
             return made
 

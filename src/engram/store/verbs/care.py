@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from engram.errors import UsageError
+from engram.errors import StoreError, UsageError, VersionNotFound
+from engram.plugins import nearest
 from engram.records import Progress, Watch
-from engram.store import given, rebuild, sweep, verify
+from engram.store import given, leases, lost, rebuild, strays, sweep, verify, writing
 from engram.store.differences import demotion
 from engram.store.moves import history
-from engram.store.rebuild import Rebuilt
+from engram.store.moves.history import Said
+from engram.store.rebuild import Rebuilt, Remembered
+from engram.store.signatures import kept
 from engram.store.sweep import Swept
 from engram.store.training import runs
-from engram.store.transfer import choosing, moving
+from engram.store.transfer import choosing, moving, returning
 from engram.store.transfer.moving import Moved
 from engram.store.verbs._opened import Opened
 from engram.store.verify import Damage
@@ -41,6 +45,9 @@ class Care(Opened):
     def verify(self, reference: str = "", *, tell: Tell = _ignore) -> list[Damage]:
         """Hash everything that a version or a checkpoint needs, and name what is damaged and what that hurts.
 
+        Of a whole store also what the catalog does not know, the documents of its aliases, and its signatures as far
+        as that can be told without a key.
+
         Args:
             reference: of the one version to look at; empty for all there is.
             tell: called with the blobs hashed so far and in all.
@@ -48,14 +55,24 @@ class Care(Opened):
         only = self._digest(reference) if reference else ""
         with self._reading() as connection:
             wanted = verify.needed(connection, only)
-            moves = [] if only else history.damaged(connection, self._plain)
+            others = [] if only else self._others(connection)
         damaged = verify.verify(self._place, wanted, tell)
         if damaged and not only:
             with self._reading() as connection:  # what was let go of meanwhile need not be there any more
                 wanted = verify.needed(connection)
-        if not only:
+        if not only and not any(damage.kind in {"unknown", "lost"} for damage in others):
             self._index.check()
-        return [*(damage for damage in damaged if damage.digest in wanted), *moves]
+        return [*(damage for damage in damaged if damage.digest in wanted), *others]
+
+    def _others(self, connection: Connection) -> list[Damage]:
+        """What is wrong with the store besides its blobs."""
+        found = strays.look(self._plain, connection)
+        unknown = [Damage(one.digest, one.fault, (one.called,), "lost" if one.lost else "unknown") for one in found]
+        return [
+            *unknown,
+            *history.damaged(connection, self._plain),
+            *kept.damaged(connection, self._plain, self._trust),
+        ]
 
     def repair(self, other: Opened, *, tell: Tell = _ignore) -> tuple[list[Damage], list[Damage]]:
         """Bring damaged blobs back from another store: those that were, and those that still are damaged.
@@ -67,18 +84,38 @@ class Care(Opened):
         Raises:
             StoreError: this store refuses to be written.
         """
-        given.record(other, Opened, "the other store", "Store")._there()  # noqa: SLF001 - both are stores
+        source = given.record(other, Opened, "the other store", "Store")
+        source._there()  # noqa: SLF001 - both are stores
+        regained = self._regained(source)
         damaged = self.verify(tell=tell)
-        blobs = [damage for damage in damaged if damage.digest.startswith("sha256:")]
-        left = verify.repair(self._place, blobs, other._place)  # noqa: SLF001 - both are stores
-        for alias in {alias for damage in damaged if damage not in blobs for alias in damage.hurts}:
+        blobs = [damage for damage in damaged if damage.kind == "blob"]
+        left = verify.repair(self._place, blobs, source._place)  # noqa: SLF001 - both are stores
+        for alias in {alias for damage in damaged if damage.kind == "document" for alias in damage.hurts}:
             self._document(alias)  # what the catalog knows needs no other store
+        mended = [damage for damage in damaged if damage.kind in {"blob", "document"} and damage not in left]
         lost = {damage.digest for damage in left}
-        return [damage for damage in damaged if damage.digest not in lost], left
+        return (
+            [*regained, *(damage for damage in mended if damage.digest not in lost)],
+            [*left, *(damage for damage in damaged if damage.kind not in {"blob", "document"})],
+        )
+
+    def _regained(self, source: Opened) -> list[Damage]:
+        """The lost versions that could be brought back from another store."""
+        with self._reading() as connection:
+            gone = [one for one in strays.look(self._plain, connection) if one.lost]
+        back = [one for one in gone if returning.regain(self._released, source._place, one) is None]  # noqa: SLF001 - both are stores
+        if back:
+            self._index.publish()
+        return [Damage(one.digest, one.fault, (one.called,), "lost") for one in back]
 
     def _document(self, alias: str) -> None:
         path = history.parted(alias)
-        self._catalog.write(lambda connection: history.document(connection, self._plain, path, 1))
+
+        def action(connection: Connection) -> None:
+            history.demand_newest(connection, self._plain, path)
+            history.document(connection, self._plain, path, 1)
+
+        self._catalog.write(action)
 
     def rebuild(self, *, tell: Tell = _ignore) -> Rebuilt:
         """Make the catalog anew from the blobs and documents; the present one is put aside.
@@ -90,13 +127,51 @@ class Care(Opened):
             StoreError: there is no store, or it refuses to be written.
         """
         self._there()
+        known = self._known()
 
         def action(connection: Connection) -> Rebuilt:  # looks while writers are excluded; no manifest is a difference
-            return rebuild.fill(connection, self._place, rebuild.look(self._plain, tell))
+            return rebuild.fill(connection, self._place, rebuild.look(self._plain, known, tell))
 
         made = self._catalog.anew(action)
         self._index.publish()
-        return made
+        return made if not made.twice else self._renumbered(made)
+
+    def _known(self) -> Remembered:
+        """What the present catalog knows, as far as it can be read."""
+        try:
+            with self._catalog.reading() as connection:
+                return rebuild.remember(connection)
+        except StoreError:
+            return Remembered()
+
+    def _renumbered(self, made: Rebuilt) -> Rebuilt:
+        """Give those versions whose number is taken the next ones."""
+        called = dict[str, str]()
+        for digest, was in made.twice.items():
+            said = Said(self._now(), self.who, f"{was} was given out twice, by a catalog that was older than the store")
+            called[digest] = returning.renumber(self._released, digest, said)
+        self._index.publish()
+        return replace(made, versions=made.versions + len(called), renumbered=called)
+
+    def forget(self, what: str) -> str:
+        """Give up a version that ``verify`` calls lost, so that a sweep may free what it needed; its name.
+
+        Args:
+            what: ``income:7``, or the digest, as verify names it.
+
+        Raises:
+            VersionNotFound: nothing of that name is lost.
+        """
+        wanted = given.text(what, "the lost version", "income:7")
+        with self._reading() as connection:
+            gone = {one.digest: one.called for one in strays.look(self._plain, connection) if one.lost}
+        chosen = [digest for digest, called in gone.items() if wanted in {digest, called}]
+        if not chosen:
+            raise VersionNotFound(f"no version {wanted!r} is lost in {self.url}; {nearest(wanted, gone.values())}")
+        for digest in chosen:
+            lost.forget(self._plain, digest)
+            writing.discard(self._site, self._catalog.write(lambda c: leases.mark(c, {digest}, self._now())))  # noqa: B023 - called at once
+        return gone[chosen[0]]
 
     def sweep(self, *, dry_run: bool = False, grace: timedelta | float = _GRACE, tell: Tell = _ignore) -> Swept:
         """Free what no version, alias, run or writer reaches; old checkpoints become differences on the way.
@@ -107,10 +182,13 @@ class Care(Opened):
             tell: called with the blobs removed so far and in all.
 
         Raises:
-            StoreError: the store refuses; what was not removed is still there.
+            StoreError: the store refuses; what was not removed is still there. Or it has versions or checkpoints that
+                its catalog does not know, which a sweep would take for waste.
         """
         waits = given.duration(grace, "grace")
         self._there()
+        with self._reading() as connection:
+            strays.demand_none(self._plain, connection)
         if dry_run:
             with self._reading() as connection:
                 return sweep.plan(self._site, connection, waits)

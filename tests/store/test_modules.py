@@ -599,10 +599,52 @@ class Strange(nn.Linear):
     """Keeps what is no tensor."""
 
     def get_extra_state(self):
-        return {"seen": 1}
+        return {"seen": {1, 2}}
 
     def set_extra_state(self, state):
         """Nothing to set."""
+
+
+class Counting(nn.Linear):
+    """Keeps what is no parameter and no buffer, part of it as a tensor made for the occasion."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.seen, self.scale = 0, 1.0
+
+    def get_extra_state(self):
+        return {"seen": self.seen, "scale": torch.tensor(self.scale), "words": ("a", None)}
+
+    def set_extra_state(self, state):
+        assert state["words"] == ("a", None)
+        self.seen, self.scale = state["seen"], float(state["scale"])
+
+
+class Bytes(nn.Linear):
+    """Keeps a tensor of bytes, as libraries of low precision do."""
+
+    amax = 0
+
+    def get_extra_state(self):
+        return torch.tensor([self.amax], dtype=torch.uint8)
+
+    def set_extra_state(self, state):
+        self.amax = int(state[0])
+
+
+def test_what_a_module_has_beside_parameters_and_buffers_comes_back(store):
+    def built():
+        return nn.Sequential(Counting(2, 2), Bytes(2, 1))
+
+    net = built()
+    net[0].seen, net[0].scale, net[1].amax = 7, 0.5, 9
+    store.checkpoint(net, step=1)
+    store.close()
+    other = built()
+    store.restore(other)
+    assert (other[0].seen, other[0].scale, other[1].amax) == (7, 0.5, 9)
+    with pytest.raises(UnknownName, match=r"has no '0._extra_state', which was saved"):
+        store.restore(nn.Sequential(nn.Linear(2, 2), Bytes(2, 1)), name="sequential")
 
 
 def sgd(net, **options):
@@ -637,7 +679,24 @@ def sgd(net, **options):
         (lambda _: {"name": "../net"}, UsageError, r"name '../net' cannot be used"),
         (lambda _: {"hold": "last 0"}, UsageError, "'last 0' counts from 1"),
         (lambda _: {"best": "los", "metrics": {"loss": 1}}, UnknownName, "did you mean 'loss'"),
-        (lambda _: {"module": Strange(2, 2)}, UsageError, "'_extra_state' in the state of the module is a dict"),
+        (lambda _: {"module": Strange(2, 2)}, UsageError, "_extra_state.seen is a set, which a store cannot keep"),
+        (
+            lambda _: {"optimizer": "x"},
+            UsageError,
+            r"the optimizer is 'x' \(str\), and must be one that has",
+        ),
+        (
+            lambda _: {"scheduler": 3},
+            UsageError,
+            r"the scheduler is 3 \(int\), and must be one that has state",
+        ),
+        (
+            lambda _: {"average": "x"},
+            UsageError,
+            "the average is 'x', and must be a torch.nn.Module",
+        ),
+        (lambda _: {"metrics": "x"}, UsageError, r"metrics is 'x' \(str\), and must be a mapping"),
+        (lambda _: {"extra": [1]}, UsageError, r"extra is \[1\] \(list\), and must be a mapping"),
         (lambda _: {"module": nn.Linear(2, 2, device="meta")}, UsageError, "'weight' cannot be kept"),
         (lambda _: {"average": {"x": torch.eye(2).to_sparse()}}, UsageError, "'x' cannot be kept"),
     ],
@@ -658,6 +717,8 @@ def test_a_restore_where_there_is_nothing_says_so_or_begins(store):
     assert (found.run, found.step, found.epoch, found.history) == ("", 0, 0, ())
     assert torch.equal(net.weight, before)
     store.checkpoint(net, step=7)
+    with pytest.raises(UsageError, match=r"name is 3 \(int\), and must be text such as income"):
+        store.restore(net, name=3)
     with pytest.raises(VersionNotFound, match="no checkpoint of step 8 of 'linear'"):
         store.restore(net, step=8)
     assert store.restore(net, or_begin=True).step == 7

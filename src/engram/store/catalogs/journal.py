@@ -86,10 +86,16 @@ class Journal:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees what the journal comes to now."""
+        """A transaction that sees what the journal comes to now.
+
+        Raises:
+            StoreError: the place refuses, or holds versions whose journal is gone.
+        """
         self._remember()
         self._catch_up()
         with self._cache.reading() as connection:
+            if not _head(connection) and inhabited(self._place) and not self._later(0):
+                raise StoreError(lost(self.url))
             yield connection
 
     def write(self, action: Callable[[Connection], T]) -> T:

@@ -244,7 +244,10 @@ class Postgresql:
     def _sentence(self, refused: DBAPIError) -> str:
         reason = (str(refused.orig).strip().splitlines() or ["no reason given"])[0]
         if "UndefinedTable" in type(refused.orig).__name__ or "InvalidSchema" in type(refused.orig).__name__:
-            return f"there is no catalog at {self.url} for this store; bring back a copy of the database{self._note}"
+            return (
+                f"there is no catalog at {self.url} for this store; bring back a copy of the database, or make it anew "
+                f"from the blobs with engram verify --rebuild{self._note}"
+            )
         return (
             f"the catalog {self.url} refuses: {reason}; nothing was changed, see that the server runs and lets you in, "
             f"and try again{self._note}"

@@ -22,6 +22,7 @@ from weakref import ReferenceType
 from engram.errors import UnknownName, UsageError
 from engram.plugins import nearest
 from engram.records import Checkpoint, Run, TrainingState
+from engram.store import given
 from engram.store.training.background import Saver
 from engram.store.training.runs import Packed, Saved
 
@@ -251,8 +252,9 @@ def moment(
         UsageError: a step or a metric is no number.
     """
     counted = {what: _counted(what, value) for what, value in (("step", step), ("epoch", epoch))}
-    numbers = {str(name): _number(str(name), value) for name, value in (metrics or {}).items()}
-    return Moment(counted["step"], counted["epoch"], numbers, dict(extra or {}), best or False)
+    numbers = {str(name): _number(str(name), value) for name, value in given.mapping(metrics or {}, "metrics").items()}
+    wanted = given.mapping(extra or {}, "extra")
+    return Moment(counted["step"], counted["epoch"], numbers, wanted, best or False)
 
 
 def _counted(what: str, value: SupportsIndex) -> int:

@@ -33,6 +33,9 @@ _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "Opt
 _OFFENDING = re.compile(r"[^a-z0-9._-]+")
 
 
+_STATEFUL = ("state_dict", "load_state_dict")
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """All that learns, or decides how.
@@ -50,6 +53,16 @@ class Parts:
     scheduler: Stateful | None = None
     average: nn.Module | Mapping[str, Tensor] | None = None
     scaler: Stateful | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.average, nn.Module | Mapping | None):
+            raise UsageError(f"the average is {self.average!r}, and must be a torch.nn.Module, or a name → tensor")
+        wanted = {"optimizer": ("param_groups", "state_dict"), "scheduler": _STATEFUL, "scaler": _STATEFUL}
+        for part, methods in wanted.items():
+            own = getattr(self, part)
+            if own is not None and not all(hasattr(own, method) for method in methods):
+                said = f"{own!r:.60} ({type(own).__name__})"
+                raise UsageError(f"the {part} is {said}, and must be one that has {' and '.join(methods)}, as torch's")
 
 
 def name(module: nn.Module) -> str:
@@ -78,6 +91,9 @@ def checkpoint(parts: Parts, state: TrainingState, staging: states.Staging) -> C
         if value is not None
     }
     extra = {**state.extra, "tied": _tied(weights), "scaler": pressed.get("scaler")}
+    extra["parts"] = {
+        key: trees.pressed(part.get_extra_state(), key, tensors) for key, part in filling.extras(module).items()
+    }
     extra["averaged"] = int(parts.average.n_averaged) if isinstance(parts.average, AveragedModel) else None
     found = TrainingState(
         epoch=state.epoch,
@@ -116,6 +132,7 @@ def restore(parts: Parts, files: Files, *, random: bool = True) -> TrainingState
     _same_ties(_tied(weights), state.extra.get("tied", []), files.name)
     _same_names(_once(weights), contents.entries(files), f"{files.name}: the module")
     average = _once(_average(parts.average))
+    _same_names(filling.extras(module), state.extra.get("parts", {}), f"{files.name}: the module")
     _check_rest(parts, state, files.name)
     if parts.average is not None:
         _same_names(average, state.average, f"{files.name}: the average")
@@ -162,7 +179,8 @@ def _tensors(module: nn.Module, what: str) -> dict[str, Tensor]:
     Raises:
         UsageError: its state holds something else.
     """
-    found = module.state_dict(keep_vars=True)
+    apart = filling.extras(module)
+    found = {key: value for key, value in module.state_dict(keep_vars=True).items() if key not in apart}
     for key, value in found.items():
         if is_lazy(value):
             raise UsageError(f"{key!r} of {what} has no shape, as it has not seen data yet; run one batch first")
@@ -171,7 +189,7 @@ def _tensors(module: nn.Module, what: str) -> dict[str, Tensor]:
                 f"{key!r} in the state of {what} is a {type(value).__name__} and no tensor; make it a buffer, or give "
                 "it as extra"
             )
-    return dict(found)
+    return found
 
 
 def _average(average: nn.Module | Mapping[str, Tensor] | None) -> dict[str, Tensor]:
@@ -300,6 +318,8 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, state:
 def _load_rest(parts: Parts, module: nn.Module, state: TrainingState) -> None:
     """Put back what is not weights; all of it was checked to fit."""
     find = _finding(state, torch.empty(0))
+    for key, part in filling.extras(module).items():
+        part.set_extra_state(trees.grown(state.extra["parts"][key], find))
     if parts.optimizer is not None:
         _load_optimizer(parts.optimizer, module, state)
     if parts.scheduler is not None:

@@ -170,20 +170,21 @@ class Loops(Choosing):
         self.flush()
         background.settle()
         bare = modules.bare(module)
-        called = name or (self.run(run).name if run else modules.name(module))
+        parts = modules.Parts(module, optimizer, scheduler, average, scaler)
+        asked, said = given.text(run, "run", "income-20260503-120000-1a2b"), given.text(name, "name", "income")
+        called = said or (self.run(asked).name if asked else modules.name(module))
         saved = self._chosen(called, run or self._own(called, bare), step, bare)
         if saved is None:
             if or_begin:
                 return Restored()
             raise VersionNotFound(_nothing(called, run, step))
-        parts = modules.Parts(module, optimizer, scheduler, average, scaler)
         state = modules.restore(parts, self._files_of(saved), random=random)
         self._end_of(called, bare)
         program = Program.read(state.extra.get("program"))
         self._starts.append(Start(called, saved, state.history, state.stopping, ref(bare), program))
         extra = state.extra.get("given") or {}
-        said = {metric: value for metric, value in saved.metrics.items() if metric not in {"epoch", "step"}}
-        return Restored(saved.run, saved.step, saved.epoch, said, extra, state.history)
+        scores = {metric: value for metric, value in saved.metrics.items() if metric not in {"epoch", "step"}}
+        return Restored(saved.run, saved.step, saved.epoch, scores, extra, state.history)
 
     def flush(self) -> None:
         """Return when every checkpoint is on the disk.

@@ -20,9 +20,10 @@ from engram.store.files import Files
 from engram.store.weights import contents
 from engram.store.weights.encodings import Entry
 
-__all__ = ["Filled", "fill"]
+__all__ = ["Filled", "extras", "fill"]
 
 _BATCH = 256_000_000
+_EXTRA = "_extra_state"  # the last part of such a key, as torch writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def fill(module: nn.Module, files: Files, *, strict: bool = True) -> Filled:
         UsageError: a parameter has no memory yet, or two weights are to share one.
         StoreError: something in the version is gone or damaged.
     """
-    own = {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
+    state, apart = module.state_dict(keep_vars=True), extras(module)
+    own = {name: value for name, value in state.items() if isinstance(value, Tensor) and name not in apart}
     kept = contents.entries(files)
     filled = [name for name in own if name in kept]
     reached = {id(own[name]) for name in filled}
@@ -69,6 +71,16 @@ def fill(module: nn.Module, files: Files, *, strict: bool = True) -> Filled:
         for name, array in _coming(files, kept, once):
             own[name].copy_(_tensor(array))
     return Filled(tuple(filled), missing, unexpected)
+
+
+def extras(module: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a module that have a state besides parameters and buffers, by its key in the ``state_dict``.
+
+    It is whatever the part says (``get_extra_state``), and only the part itself can put it back: also where it is a
+    tensor, that may be one made for the occasion.
+    """
+    plain, parts = nn.Module.get_extra_state, module.named_modules(remove_duplicate=False)
+    return {f"{n}.{_EXTRA}".removeprefix("."): part for n, part in parts if type(part).get_extra_state != plain}
 
 
 def _complete(

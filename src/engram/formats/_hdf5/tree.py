@@ -122,7 +122,7 @@ def opened(content: bytes | memoryview, where: str, limits: Limits) -> Tree:
     try:
         root = _root(known)
         _grow(tree, known, root)
-    except (struct.error, UnicodeDecodeError, OverflowError, MemoryError) as wrong:
+    except (struct.error, IndexError, UnicodeDecodeError, OverflowError, MemoryError) as wrong:
         raise known.refused(f"is damaged: {wrong}") from wrong
     return tree
 

@@ -11,6 +11,7 @@ import torch
 
 from engram.errors import FormatError
 from engram.formats._archive import opened
+from engram.formats._archive_writing import Zip
 from engram.records import Limits
 
 
@@ -184,3 +185,49 @@ def test_a_zip_cut_off_or_damaged_anywhere_is_refused_or_whole(tmp_path: Path, m
         except FormatError:
             continue
         assert sorted(found.values()) == sorted(WHOLE.values())  # a date, a version, a name spelled otherwise in both
+
+
+def written_in_place(path: Path, write) -> Path:
+    with path.open("w+b") as file:
+        zipped = Zip(file)
+        zipped.add("before", b"1")
+        zipped.add_by("inside", write)
+        zipped.add("behind", b"22")
+        zipped.finish()
+    return path
+
+
+def test_a_member_that_a_library_writes_back_and_forth_is_whole(tmp_path: Path):
+    def jumping(file):
+        assert file.write(memoryview(np.arange(4, dtype=np.uint32))) == 16
+        assert (file.seek(0, io.SEEK_END), file.seek(-8, io.SEEK_CUR)) == (16, 8)
+        assert file.read(100) == np.arange(2, 4, dtype=np.uint32).tobytes()
+        file.seek(20)
+        file.write(b"tail")
+        file.seek(0)
+        file.write(b"head")
+        assert file.truncate(22) == 22
+
+    path = written_in_place(tmp_path / "a.zip", jumping)
+    inside = b"head" + np.arange(1, 4, dtype=np.uint32).tobytes() + bytes(4) + b"ta"
+    assert contents(path) == {"before": b"1", "inside": inside, "behind": b"22"}
+    with zipfile.ZipFile(path) as file:
+        assert file.testzip() is None
+        assert file.read("inside") == inside
+    with opened(path, Limits()) as archive:
+        assert archive.members["inside"].start % 64 == 0
+
+
+@pytest.mark.long
+def test_a_member_of_more_than_four_gibibytes_is_written_in_place(tmp_path: Path):
+    def sparse(file):
+        file.seek(2**32 + 5)
+        file.write(b"end")
+
+    path = written_in_place(tmp_path / "large.zip", sparse)
+    with opened(path, Limits()) as archive:
+        assert archive.size("inside") == 2**32 + 8
+        assert archive.read("behind") == b"22"
+    with zipfile.ZipFile(path) as file, file.open("inside") as member:
+        member.seek(2**32 + 4)
+        assert member.read() == b"\0end"

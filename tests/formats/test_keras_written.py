@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -206,6 +207,27 @@ def test_weights_alone_keep_their_names_beside_keras_own(networks, tmp_path):
     assert {k: v.tobytes() for k, v in again.weights.items()} == {k: v.tobytes() for k, v in model.weights.items()}
     hdf5.write(Model(b"", {"layers/dense/vars/0": np.ones(3, np.float32)}, Signature((), ())), tmp_path / "w.h5")
     assert list(hdf5.read(tmp_path / "w.h5", Limits()).weights) == ["layers/dense/vars/0"]
+
+
+@pytest.mark.parametrize(("form", "suffix"), [(keras, ".keras"), (hdf5, ".h5")])
+def test_neither_drawing_nor_writing_a_network_copies_its_numbers(form, suffix, tmp_path):
+    builder, width = Builder([TensorSpec("x", "float32", ("batch", 2048))], name="network"), 2048
+    names = [builder.constant(np.full((width, width), number, np.float32), name) for number, name in enumerate("vw")]
+    builder.node("MatMul", builder.node("Relu", builder.node("MatMul", "x", names[0])), names[1], name="y")
+    graph, weights = detach(onnx.ModelProto.FromString(builder.finish([TensorSpec("y", "float32", ("batch", width))])))
+    low = lower.lowered(graph, weights)
+    source = {"config": low.config, "keras_version": "3.10.0"}
+    tracemalloc.start()
+    try:
+        model = reading.built(low.config, lambda _: dict(low.weights), source, Limits())
+        form.write(model, tmp_path / f"network{suffix}")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < sum(array.nbytes for array in weights.values()) / 4
+    again = form.read(tmp_path / f"network{suffix}", Limits())
+    assert again.graph == model.graph
+    assert {k: v.tobytes() for k, v in again.weights.items()} == {k: v.tobytes() for k, v in model.weights.items()}
 
 
 def test_weights_without_a_graph_are_refused_where_keras_would_not_find_them(tmp_path):

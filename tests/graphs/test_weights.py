@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from engram.errors import FormatError
-from engram.graphs.weights import attach, detach, learned, names
+from engram.graphs.weights import attach, detach, learned, names, outside
 
 DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
 
@@ -71,6 +71,15 @@ def test_detaching_leaves_the_model_as_it_was():
     before = model.SerializeToString(deterministic=True)
     detach(model)
     assert model.SerializeToString(deterministic=True) == before
+
+
+def test_a_weight_that_is_outside_already_stays_there():
+    model = network([np.ones((2, 2), np.float32), np.ones((3,), np.float32)])
+    whole, _ = detach(model)
+    model.graph.initializer[0].CopyFrom(outside("layer0.weight", TensorProto.FLOAT, (2, 2)))
+    graph, weights = detach(model)
+    assert graph == whole
+    assert weights.keys() == {"layer1.weight"}
 
 
 def test_the_detached_model_answers_as_before():

@@ -7,9 +7,10 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from numpy import ndarray
 
@@ -122,15 +123,29 @@ def runtime() -> str:
 
 
 def _written(model: Model, state: TrainingState | None, path: Path) -> None:
+    write = _writing(model, state, path.name)
+    with path.open("w+b") as file:
+        write(file)
+
+
+def _writing(model: Model, state: TrainingState | None, name: str) -> Callable[[BinaryIO], None]:
+    """What writes the file, once all is known that could be refused."""
     if not model.graph:
-        path.write_bytes(store.alone(model.weights))
-        return
+        return partial(store.alone, weights=model.weights)
     found = writing.said(model)
-    if path.name.lower().endswith(_WEIGHTS):
+    if name.lower().endswith(_WEIGHTS):
         places = {name: place for part in found.parts.values() for name, place, _ in arrays_of(part)}
         names = {places[theirs]: ours for ours, theirs in found.names.items()}
-        path.write_bytes(store.by_places(found.parts, found.weights, note=_document.text({"names": names}, "names")))
-        return
+        note = _document.text({"names": names}, "names")
+        return partial(store.by_places, parts=found.parts, weights=found.weights, note=note)
+    attributes, arrays = _attributes(model, found, state)
+    return partial(store.by_lists, parts=found.parts, weights=found.weights, attributes=attributes, optimizer=arrays)
+
+
+def _attributes(
+    model: Model, found: writing.Written, state: TrainingState | None
+) -> tuple[dict[str, str], list[tuple[str, ndarray]]]:
+    """What stands at the root of a whole model's file, and the optimizer's arrays."""
     config = writing.older(found.config)
     compiled = model.source.get("training_config", config.pop("compile_config", None))
     arrays = list[tuple[str, ndarray]]()
@@ -147,7 +162,7 @@ def _written(model: Model, state: TrainingState | None, path: Path) -> None:
     if not found.plain:
         note = writing.note(model, found) | (states.note_of(state) if state is not None else {})
         attributes[_KEY] = _document.text(note, "the description of the model").decode()
-    path.write_bytes(store.by_lists(found.parts, found.weights, attributes, arrays))
+    return attributes, arrays
 
 
 def _older(compiled: Mapping[str, Any]) -> dict[str, Any]:

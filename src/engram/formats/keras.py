@@ -7,7 +7,6 @@ names of their layers (``encoder/dense/kernel``), their values and their layout;
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from numpy import ndarray
 
 from engram.errors import FormatError
 from engram.formats import _archive, _document
+from engram.formats._archive_writing import Zip
 from engram.formats._faults import typed
 from engram.formats._hdf5 import tree
 from engram.formats._keras import read as reading
@@ -130,14 +130,12 @@ def _written(model: Model, state: TrainingState | None, path: Path) -> None:
     about: dict[str, Any] = {"keras_version": found.version}
     if not found.plain:
         about[_KEY] = writing.note(model, found) | (states.note_of(state) if state is not None else {})
-    members = {
-        _ABOUT: _document.text(about, "the metadata"),
-        _CONFIG: _document.text(config, "the config"),
-        _WEIGHTS: store.by_places(found.parts, found.weights, arrays),
-    }
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content)
+    with path.open("w+b") as file:
+        made = Zip(file)
+        made.add(_ABOUT, _document.text(about, "the metadata"))
+        made.add(_CONFIG, _document.text(config, "the config"))
+        made.add_by(_WEIGHTS, lambda inside: store.by_places(inside, found.parts, found.weights, arrays))
+        made.finish()
 
 
 @typed

@@ -11,6 +11,7 @@ from numpy import ndarray
 from onnx import TensorProto, helper, numpy_helper
 
 from engram.graphs.outline import outline
+from engram.graphs.weights import outside
 from engram.records import TensorSpec
 
 __all__ = ["DOMAIN_ML", "IR_VERSION", "OPSET", "OPSET_ML", "Builder", "element_type", "value_info"]
@@ -93,6 +94,12 @@ class Builder:
             self._initializers.append(strings)
         else:
             self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), made))
+        return made
+
+    def weight(self, array: ndarray, name: str) -> str:
+        """Add a weight whose numbers stay beside the graph: only its type and shape are taken; return its name."""
+        made = self._unique(name)
+        self._initializers.append(outside(made, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape))
         return made
 
     def finish(self, outputs: Sequence[TensorSpec]) -> bytes:

@@ -10,7 +10,7 @@ constants that no training moves (the scales of a Resize) into Constant nodes fi
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import onnx
@@ -31,6 +31,7 @@ __all__ = [
     "names",
     "note",
     "noted",
+    "outside",
 ]
 
 LOCATION = "weights"
@@ -47,7 +48,7 @@ def learned(model: onnx.ModelProto, names: Collection[str] = ()) -> set[str]:
     """The initializers that hold what was learned.
 
     Args:
-        model: any graph whose initializers are inside it.
+        model: any graph.
         names: further ones that are learned although they look like constants.
     """
     wanted = {*names, *noted(model)}
@@ -63,21 +64,21 @@ def detach(model: onnx.ModelProto, names: Collection[str] = ()) -> tuple[bytes, 
     """Graph and weights apart.
 
     Args:
-        model: the network with its weights; it is not changed.
+        model: the network with its weights, or with some of them outside already; it is not changed.
         names: initializers that are learned although they look like constants.
 
     Returns:
         The graph as serialized ModelProto whose learned initializers say ``location: weights`` and hold no data, and
-        the weights by name, in their own type and layout.
+        the weights that were inside, by name, in their own type and layout.
     """
     taken = learned(model, names)
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
     weights = {}
     for tensor in bare.graph.initializer:
-        if tensor.name in taken:
+        if tensor.name in taken and not _is_outside(tensor):
             weights[tensor.name] = np.array(numpy_helper.to_array(tensor))
-            _empty(tensor)
+            tensor.CopyFrom(outside(tensor.name, tensor.data_type, tensor.dims))
     _drop_note(bare)
     return bytes(bare.SerializeToString(deterministic=True)), weights
 
@@ -133,6 +134,13 @@ def noted(model: onnx.ModelProto, about: str = LEARNED) -> set[str]:
     return given & {tensor.name for tensor in model.graph.initializer}
 
 
+def outside(name: str, data_type: int, shape: Iterable[int]) -> TensorProto:
+    """A weight as a graph has it whose numbers are beside it: its name, type and shape."""
+    bare = TensorProto(name=name, data_type=data_type, dims=shape, data_location=TensorProto.EXTERNAL)
+    bare.external_data.add(key="location", value=LOCATION)
+    return bare
+
+
 def is_bulky(tensor: TensorProto) -> bool:
     """Whether a tensor of numbers is too large to be kept inside a graph."""
     numbers = tensor.data_type not in {TensorProto.STRING, TensorProto.BOOL}
@@ -161,14 +169,6 @@ def _settings(graph: onnx.GraphProto) -> set[str]:
 
 def _is_outside(tensor: TensorProto) -> bool:
     return bool(tensor.data_location == TensorProto.EXTERNAL)
-
-
-def _empty(tensor: TensorProto) -> None:
-    """Leave only name, type and shape of a tensor, and the word that its data are elsewhere."""
-    bare = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-    bare.data_location = TensorProto.EXTERNAL
-    bare.external_data.add(key="location", value=LOCATION)
-    tensor.CopyFrom(bare)
 
 
 def _fill(tensor: TensorProto, weights: Mapping[str, ndarray]) -> None:

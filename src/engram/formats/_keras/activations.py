@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engram.errors import FormatError
-from engram.formats._keras.sheet import Sheet
+from engram.formats._sheet import Sheet
 from engram.plugins import nearest
 
 __all__ = ["NAMES", "activation", "called", "recurrent"]

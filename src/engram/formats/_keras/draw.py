@@ -12,8 +12,8 @@ from numpy import ndarray
 from engram.errors import FormatError
 from engram.formats._keras.config import Layer, Network, Reference
 from engram.formats._keras.kind import Drawn, Part, Task
-from engram.formats._keras.sheet import Sheet
 from engram.formats._keras.table import kind_of
+from engram.formats._sheet import Sheet
 from engram.graphs.canonical import canonical
 from engram.graphs.naming import rename
 from engram.graphs.weights import FIXED, detach, note
@@ -37,13 +37,13 @@ class _Drawing:
 
 def drawn(
     network: Network, parts: Mapping[str, Part], weights: Mapping[str, ndarray], fixed: set[str], version: int
-) -> tuple[bytes, dict[str, ndarray], Signature]:
-    """The canonical graph of a network, its weights, and what goes in and comes out.
+) -> tuple[bytes, Signature]:
+    """The canonical graph of a network without its weights, and what goes in and comes out.
 
     Args:
         network: outermost.
         parts: its layers.
-        weights: by the names that ``parts`` gives them.
+        weights: by the names that ``parts`` gives them; their numbers are not looked at.
         fixed: those that training does not move.
         version: the major version of the Keras that wrote the description.
 
@@ -62,7 +62,7 @@ def drawn(
     _rename(model, dict(zip(made, names, strict=True)))
     whole = canonical(model, set(weights))
     note(whole, fixed & set(weights), FIXED)
-    graph, kept = detach(whole, set(weights))
+    graph, _ = detach(whole, set(weights))
     from engram.graphs.signature import signature
 
     found = signature(graph)
@@ -70,7 +70,7 @@ def drawn(
         TensorSpec(s.name, s.dtype, s.shape, kind=_meaning(network, reference, s))
         for s, (_, reference) in zip(found.outputs, network.outputs, strict=True)
     )
-    return graph, {name: kept[name] for name in weights if name in kept}, Signature(found.inputs, outputs)
+    return graph, Signature(found.inputs, outputs)
 
 
 def ends(network: Network) -> list[TensorSpec]:

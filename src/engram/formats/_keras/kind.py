@@ -8,7 +8,7 @@ from typing import Any
 
 from engram.errors import FormatError
 from engram.formats._keras.config import Layer
-from engram.formats._keras.sheet import Sheet
+from engram.formats._sheet import Sheet
 
 __all__ = ["Drawn", "Kind", "Part", "Task", "Variable", "nothing"]
 

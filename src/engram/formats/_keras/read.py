@@ -43,10 +43,10 @@ def built(
         every = [(name, trained) for part in parts.values() for name, _, trained in arrays(part)]
         fixed = {name for name, trained in every if not trained}
         found = {name: found[name] for name, _ in every}
-        graph, kept, signature = drawn(known, parts, found, fixed, major(source))
+        graph, signature = drawn(known, parts, found, fixed, major(source))
     except RecursionError as wrong:
         raise FormatError("the config is nested deeper than can be followed") from wrong
-    return Model(graph, kept, signature, source=source)
+    return Model(graph, found, signature, source=source)
 
 
 def major(source: Mapping[str, Any]) -> int:

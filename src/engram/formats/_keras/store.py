@@ -1,14 +1,14 @@
 """Keras' HDF5 files written: weights by the place of their layers, or in lists of names as before Keras 3.
 
 h5py writes them, because what Keras reads is what h5py makes; groups are made in the order of their names and no times
-are kept, so that the same weights give the same bytes. It is imported on writing alone: reading needs nothing of it.
+are kept, so that the same weights give the same bytes. It is given the file itself, so that no number lies in memory
+twice. It is imported on writing alone: reading needs nothing of it.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy import ndarray
@@ -24,8 +24,12 @@ _HEADER = 64_000
 """Bytes of names that one attribute may hold; Keras cuts longer lists, too."""
 
 
-def alone(weights: Mapping[str, ndarray]) -> bytes:
+def alone(file: BinaryIO, weights: Mapping[str, ndarray]) -> None:
     """Weights under their own names, which must be places in Keras' files.
+
+    Args:
+        file: empty, open for reading and writing.
+        weights: by name.
 
     Raises:
         ConversionError: a name is none that Keras gives.
@@ -34,25 +38,23 @@ def alone(weights: Mapping[str, ndarray]) -> bytes:
     if odd or not weights:
         given = f"the weight {odd[0]!r} is" if odd else "there are no weights, and they would be"
         raise ConversionError(f"{given} in no layer of a Keras network, and there is no graph; write safetensors")
-    file = io.BytesIO()
     with _hdf5(file) as tree:
         for name in sorted(weights):
             _put(tree, name, weights[name])
-    return file.getvalue()
 
 
 def by_places(
+    file: BinaryIO,
     parts: Mapping[str, Part],
     weights: Mapping[str, ndarray],
     optimizer: Sequence[ndarray] = (),
     *,
     note: bytes = b"",
-) -> bytes:
-    """The content of ``model.weights.h5``: ``layers/dense/vars/0`` and, where there are any, ``optimizer/vars/0``."""
+) -> None:
+    """``model.weights.h5``: ``layers/dense/vars/0`` and, where there are any, ``optimizer/vars/0``."""
     places = {place: weights[name] for part in parts.values() for name, place, _ in arrays(part)}
     places |= {f"optimizer/vars/{number}": array for number, array in enumerate(optimizer)}
     names = {f"{part.place}/vars": part.layer.name for part in _every(parts) if part.place}
-    file = io.BytesIO()
     with _hdf5(file) as tree:
         tree.create_group("vars")
         if note:
@@ -62,17 +64,16 @@ def by_places(
                 tree.require_group(place).attrs["name"] = names[place]
             else:
                 _put(tree, place, places[place])
-    return file.getvalue()
 
 
 def by_lists(
+    file: BinaryIO,
     parts: Mapping[str, Part],
     weights: Mapping[str, ndarray],
     attributes: Mapping[str, str],
     optimizer: Sequence[tuple[str, ndarray]] = (),
-) -> bytes:
-    """The content of a whole model's ``.h5``: attributes of the root, ``model_weights``, ``optimizer_weights``."""
-    file = io.BytesIO()
+) -> None:
+    """A whole model's ``.h5``: attributes of the root, ``model_weights``, ``optimizer_weights``."""
     with _hdf5(file) as tree:
         for key, text in attributes.items():
             tree.attrs[key] = text
@@ -93,10 +94,9 @@ def by_lists(
             _list(inside, "weight_names", [name for name, _ in optimizer])
             for name, array in optimizer:
                 _put(inside, name, array)
-    return file.getvalue()
 
 
-def _hdf5(file: io.BytesIO) -> Any:  # noqa: ANN401 - h5py has no types
+def _hdf5(file: BinaryIO) -> Any:  # noqa: ANN401 - h5py has no types
     try:
         import h5py
     except ModuleNotFoundError as missing:

@@ -14,10 +14,10 @@ from itertools import product
 from numpy import ndarray
 
 from engram.errors import EngramError, FormatError
-from engram.formats._keras.sheet import Sheet
 from engram.formats._mxnet.elementwise import KEEPING
 from engram.formats._mxnet.symbol import VARIABLE, Symbol
 from engram.formats._mxnet.task import Drawing, Task
+from engram.formats._sheet import Sheet
 from engram.records import TensorSpec
 
 __all__ = ["LABELS", "SIZE", "Guess", "guesses", "inputs"]

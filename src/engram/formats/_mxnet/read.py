@@ -18,11 +18,11 @@ from numpy import ndarray
 
 from engram.errors import EngramError, FormatError
 from engram.formats import _description
-from engram.formats._keras.sheet import Sheet
 from engram.formats._mxnet import elementwise, layers, products, recurrent, reductions, shapes
 from engram.formats._mxnet.ends import LABELS, SIZE, Guess, guesses, inputs
 from engram.formats._mxnet.symbol import VARIABLE, Edge, Node, Symbol
 from engram.formats._mxnet.task import Draw, Drawing, Misfit, Task, Unsized
+from engram.formats._sheet import Sheet
 from engram.graphs.canonical import canonical
 from engram.graphs.naming import rename
 from engram.graphs.signature import signature
@@ -74,11 +74,9 @@ def network(
         graph = _graph(symbol, weights)
         whole = canonical(graph, set(weights))
         note(whole, fixed & set(weights), FIXED)
-        bare, kept = detach(whole, set(weights))
+        bare, _ = detach(whole, set(weights))
         described = _description.Description(signature(whole), source=dict(source))
-        return _description.model(
-            described, bare, {name: kept.get(name, array) for name, array in weights.items()}, limits=limits
-        )
+        return _description.model(described, bare, dict(weights), limits=limits)
     except EngramError:
         raise
     except _FAULTS as wrong:
@@ -103,8 +101,8 @@ def _shapes(weights: Mapping[str, ndarray]) -> dict[str, tuple[int, ...]]:
     return {name: array.shape for name, array in weights.items()}
 
 
-def _sheet(guessed: Sequence[Guess], weights: Mapping[str, ndarray], size: int, *, hollow: bool = False) -> Sheet:
-    return Sheet([one.spec(size) for one in guessed], weights, hollow=hollow)
+def _sheet(guessed: Sequence[Guess], weights: Mapping[str, ndarray], size: int) -> Sheet:
+    return Sheet([one.spec(size) for one in guessed], weights)
 
 
 def _size(symbol: Symbol, weights: Mapping[str, ndarray], guessed: Sequence[Guess]) -> int:
@@ -112,7 +110,7 @@ def _size(symbol: Symbol, weights: Mapping[str, ndarray], guessed: Sequence[Gues
 
     def fits(size: int) -> int:
         """Less than 0 where a size is too small, more where it is too large."""
-        drawing = Drawing(_sheet(guessed, weights, size, hollow=True), _shapes(weights), strict=True)
+        drawing = Drawing(_sheet(guessed, weights, size), _shapes(weights), strict=True)
         try:
             _drawn(symbol, drawing)
         except Unsized:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engram.errors import FormatError
-from engram.formats._keras.sheet import Sheet
 from engram.formats._mxnet.symbol import Node
+from engram.formats._sheet import Sheet
 
 __all__ = ["Draw", "Drawing", "Drawn", "Misfit", "Task", "Unsized"]
 

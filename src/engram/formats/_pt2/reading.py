@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import onnx
 from numpy import ndarray
-from onnx import TensorProto
 
 from engram.errors import FormatError
 from engram.formats._aten.call import Call, Operand, Sheet, Size
@@ -24,7 +23,7 @@ from engram.graphs.canonical import canonical
 from engram.graphs.check import check
 from engram.graphs.naming import rename, unique, values
 from engram.graphs.signature import declare
-from engram.graphs.weights import FIXED, LOCATION, note
+from engram.graphs.weights import FIXED, note, outside
 from engram.records import Limits, Signature, TensorSpec
 from engram.records.tensors import DTYPES
 
@@ -281,8 +280,5 @@ def _take_out(
     for name, dtype in used.items():
         if name not in read:
             continue
-        tensor = TensorProto(name=name, data_type=element_type(dtype), dims=weights[name].shape)
-        tensor.data_location = TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value=LOCATION)
-        model.graph.initializer.append(tensor)
+        model.graph.initializer.append(outside(name, element_type(dtype), weights[name].shape))
     note(model, buffers & read, FIXED)

@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx
 from numpy import ndarray
-from onnx import TensorProto, helper
+from onnx import helper
 
 from engram.errors import FormatError
 from engram.formats import _files
@@ -31,7 +31,7 @@ from engram.formats._tensorflow.wire import parsed
 from engram.graphs.build import IR_VERSION, OPSET, element_type
 from engram.graphs.canonical import canonical
 from engram.graphs.naming import rename
-from engram.graphs.weights import LOCATION
+from engram.graphs.weights import outside
 from engram.records import Limits, Signature, TensorSpec
 
 __all__ = ["Ends", "Network", "Places", "Saved", "load", "network", "places", "traced"]
@@ -196,9 +196,7 @@ def _canonical(nodes: Nodes, signature: Signature, made: list[str]) -> bytes:
     del made.graph.input[:]
     made.graph.input.extend(kept)
     for name, (dtype, shape) in nodes.weights.items():
-        tensor = TensorProto(name=name, data_type=element_type(dtype), dims=shape, data_location=TensorProto.EXTERNAL)
-        tensor.external_data.add(key="location", value=LOCATION)
-        made.graph.initializer.append(tensor)
+        made.graph.initializer.append(outside(name, element_type(dtype), shape))
     return bytes(made.SerializeToString(deterministic=True))
 
 

@@ -34,13 +34,12 @@ class Sheet:
         where: the layer that is being drawn, for errors.
     """
 
-    def __init__(self, inputs: Sequence[TensorSpec], weights: Mapping[str, ndarray], *, hollow: bool = False) -> None:
+    def __init__(self, inputs: Sequence[TensorSpec], weights: Mapping[str, ndarray]) -> None:
         """A graph with nothing but what goes in and what was learned.
 
         Args:
             inputs: of the network.
-            weights: by name.
-            hollow: only types and shapes of the weights are taken, to try what fits; such a graph is not finished.
+            weights: by name; only their types and shapes are taken, for the numbers stay beside the graph.
         """
         self._builder = Builder(inputs, name="network")
         self.masks: dict[str, str] = {}
@@ -50,9 +49,10 @@ class Sheet:
         for spec in inputs:
             self._types[spec.name] = helper.make_tensor_type_proto(element_type(spec.dtype), list(spec.shape))
         for name, array in weights.items():
-            if self._builder.constant(np.zeros(0, np.float32) if hollow else array, name) != name:
+            if self._builder.weight(array, name) != name:
                 raise FormatError(f"an input and a weight are both called {name!r}")
-            self._types[name] = _type_of(numpy_helper.from_array(np.zeros((), array.dtype)), array.shape)
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            self._types[name] = helper.make_tensor_type_proto(kind, list(array.shape))
 
     def begin(self, where: str) -> None:
         """Name what is added next after this layer."""
@@ -146,7 +146,7 @@ class Sheet:
         return self.node("Slice", value, *bounds)
 
     def finish(self, outputs: Sequence[str]) -> onnx.ModelProto:
-        """The graph with its weights inside."""
+        """The graph with its weights outside."""
         ends = [self._spec(name) for name in outputs]
         try:
             made = self._builder.finish(ends)

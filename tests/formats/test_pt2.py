@@ -283,6 +283,21 @@ def test_a_program_of_fixed_lengths_is_read(tmp_path):
     np.testing.assert_allclose(answers(model, *rows)[0], module(*rows).detach().numpy(), atol=1e-5)
 
 
+class Endless(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.layer(x).masked_fill(x > 0, float("-inf")), -1).clamp(max=float("inf"))
+
+
+def test_a_mask_of_endless_numbers_is_read(tmp_path):
+    module, rows = Endless().eval(), torch.tensor([[-1.0, -2.0, 3.0, -4.0], [-1.0, 2.0, 3.0, -4.0]])
+    model = pt2.read(exported_file(module, (rows,), tmp_path / "model.pt2"), Limits())
+    np.testing.assert_allclose(answers(model, rows)[0], module(rows).detach().numpy(), atol=1e-5)
+
+
 class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()

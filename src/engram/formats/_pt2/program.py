@@ -6,6 +6,7 @@ those that are not meant.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +21,7 @@ __all__ = ["Program", "Reference", "Step", "Tensor", "parsed"]
 _SENTINELS: Final = frozenset({"as_memory_format", "as_layout", "as_device"})
 _PLAIN: Final = frozenset({"as_int", "as_ints", "as_float", "as_floats", "as_string", "as_strings", "as_bool",
                            "as_bools"})  # fmt: skip
+_ENDLESS: Final[Mapping[str, float]] = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}  # as torch does
 _SINGLE: Final = {"as_tensor": "name", "as_sym_int": "as_name", "as_optional_tensor": "name"}
 _SEVERAL: Final = frozenset({"as_tensors", "as_sym_ints", "as_optional_tensors"})
 
@@ -198,7 +200,7 @@ def _argument(union: Mapping[str, Any]) -> Any:  # noqa: ANN401 - plain values, 
     if kind == "as_none" or kind in _SENTINELS:
         return None
     if kind in _PLAIN:
-        return said
+        return _ENDLESS.get(said, said) if kind == "as_float" else said
     if kind == "as_scalar_type":
         return named(said)
     if kind in {"as_tensor", "as_sym_int", "as_sym_float", "as_optional_tensor"}:

@@ -1,7 +1,8 @@
 """What a TorchScript module takes, of which its file says nothing but that it is a tensor.
 
-The first operator that reads an input says how many axes it has and how long the last or second one is; other lengths
-are tried, and stay free where the module takes several.
+The first operator that reads an input says how many axes it has and how long the last or second one is; where a script
+hides it behind branches, what the first weights could read is tried. Other lengths are tried, too, and stay free where
+the module takes several.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = ["guessed"]
 
 _Kind: TypeAlias = tuple[tuple[int, ...], torch.dtype]
 _ROWS: Final = 3
+_WAYS: Final = 8  # that are tried where the graph does not say what the inputs are
 _TRIED: Final = (32, 28, 64, 224, 8, 16, *range(2, 64), 96, 112, 128, 160, 192, 256, 299, 384, 512)
 _CONVOLUTIONS: Final = {"aten::_convolution", "aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::convolution"}
 _RECURRENT: Final = {"aten::gru", "aten::lstm", "aten::rnn_relu", "aten::rnn_tanh"}
@@ -39,15 +41,42 @@ def guessed(walk: Walk, told: Sequence[Any]) -> tuple[tuple[Tensor, ...], tuple[
     if len(told) == len(walk.inputs):
         kinds = [(tuple(shape), getattr(torch, dtype)) for shape, dtype in told]
         return _framed(walk, kinds, 1, free=False)
-    kinds = [_kind(walk, place) for place in range(len(walk.inputs))]
-    wanted = any(0 in shape[1:] for shape, _ in kinds)
     reason = ""
-    for length in _TRIED if wanted else _TRIED[:1]:
-        reason = _refusal(walk, _rows(kinds, length))
-        if not reason:
-            free = wanted and not any(_refusal(walk, _rows(kinds, other)) for other in (length + 2, 2 * length))
-            return _framed(walk, kinds, length, free=free)
+    for kinds in map(list, _combined(walk)):
+        wanted = any(0 in shape[1:] for shape, _ in kinds)
+        for length in _TRIED if wanted else _TRIED[:1]:
+            refused = _refusal(walk, _rows(kinds, length))
+            if not refused:
+                free = wanted and not any(_refusal(walk, _rows(kinds, other)) for other in (length + 2, 2 * length))
+                return _framed(walk, kinds, length, free=free)
+            reason = reason or refused
     raise FormatError(f"no lengths of its inputs up to {max(_TRIED)} are found that it takes: {reason}")
+
+
+def _combined(walk: Walk) -> Iterator[tuple[_Kind, ...]]:
+    """What its inputs may be together, the likeliest first; at least one way, and not too many.
+
+    Raises:
+        FormatError: nothing says what an input is.
+    """
+    told = [_kind(walk, place) for place in range(len(walk.inputs))]
+    likely = None if all(told) else _likely(walk)
+    if likely == []:
+        unknown = walk.inputs[told.index(None)]
+        raise FormatError(f"nothing in its graph says what the input {unknown!r} is; export it with torch.export")
+    ways = [[known] if known else likely or [] for known in told]
+    yield from itertools.islice(itertools.product(*ways), _WAYS)
+
+
+def _likely(walk: Walk) -> list[_Kind]:
+    """What the first weights could read: a sequence before a row, since layers of sequences take a single one, too."""
+    found: dict[_Kind, None] = {}
+    for value in walk.state_dict().values():
+        if value.ndim > 2:
+            found[(0, value.shape[1], *itertools.repeat(0, value.ndim - 2)), value.dtype] = None
+        elif value.ndim == 2:
+            found |= dict.fromkeys([((0, 0, value.shape[1]), value.dtype), ((0, value.shape[1]), value.dtype)])
+    return list(found)[:_WAYS]
 
 
 def _framed(
@@ -80,8 +109,8 @@ def _refusal(walk: Walk, rows: tuple[Tensor, ...]) -> str:
     return ""
 
 
-def _kind(walk: Walk, place: int) -> _Kind:
-    """Shape and type of an input, by the first operator with a weight that reads it."""
+def _kind(walk: Walk, place: int) -> _Kind | None:
+    """Shape and type of an input, by the first operator with a weight that reads it; None if none is found."""
     name = walk.inputs[place]
     known = {name}
     attributes: dict[str, str] = {walk.itself: ""}
@@ -97,7 +126,7 @@ def _kind(walk: Walk, place: int) -> _Kind:
             return found
         if node.kind() in _PASSING:
             known.update(outputs)
-    raise FormatError(f"nothing in its graph says what shape the input {name!r} has; export it with torch.export")
+    return None
 
 
 _PASSING: Final = frozenset({

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from engram.errors import FormatError
+from engram.formats._torchscript import recurrent
+from engram.formats._torchscript.fused import APART
 from engram.graphs.naming import unique
 
 __all__ = ["Walk"]
@@ -27,10 +29,15 @@ class Walk(nn.Module):
 
     def __init__(self, script: torch.jit.ScriptModule) -> None:
         super().__init__()
-        self.graph = script.inlined_graph
-        self.names: dict[str, str] = {}
+        self.graph = getattr(script, "inlined_graph", None)
+        if self.graph is None:
+            raise FormatError(
+                "it has several ways to be called, as a layer of time by itself has; put it into a module"
+            )
+        self.places: dict[tuple[int, torch.Size], str] = {}  # where in memory each lies before it is exported
         for name, value in (*script.named_parameters(remove_duplicate=False), *script.named_buffers()):
             self._store(name, value)
+            self.places[value.data_ptr(), value.shape] = name
         self.whole = _Way("", script)
         first, *others = self.graph.inputs()
         if any(str(value.type()) != "Tensor" for value in others):
@@ -102,9 +109,18 @@ class Walk(nn.Module):
         found = getattr(target.script, name)
         if found is None or isinstance(found, (bool, int, float, str)):
             return found
+        if isinstance(found, list) and all(isinstance(value, Tensor) for value in found):
+            return [self._same(way, value) for value in found]
         if not isinstance(found, torch.jit.ScriptModule):
             raise FormatError(f"its attribute {way!r} is a {type(found).__name__}, which is not read")
         return _Way(way, found)
+
+    def _same(self, way: str, value: Tensor) -> Tensor:
+        """The parameter or buffer that a list of them holds, by where it lies in memory: a layer of time has one."""
+        stored = self.stored(self.places.get((value.data_ptr(), value.shape), ""))
+        if stored is not None:
+            return stored
+        raise FormatError(f"its attribute {way!r} holds a tensor that is no parameter and no buffer, which is not read")
 
     def _branch(self, node: Any, condition: Any, values: _Values) -> Any:  # noqa: ANN401
         if not isinstance(condition, bool):
@@ -131,7 +147,7 @@ def _signature(inputs: list[str]) -> inspect.Signature:
 
 
 def _constant(node: Any, _: list[Any]) -> Any:  # noqa: ANN401
-    return node.output().toIValue()
+    return node.output().toIValue() if node.attributeNames() else None
 
 
 def _unpacked(node: Any, given: list[Any]) -> Any:  # noqa: ANN401
@@ -150,6 +166,8 @@ _PRIMITIVES: Final[Mapping[str, Callable[[Any, list[Any]], Any]]] = {
     "prim::dtype": lambda _, given: given[0].dtype,
     "prim::device": lambda _, given: given[0].device,
     "prim::is_nested": lambda *_: False,
+    "prim::requires_grad": lambda *_: True,  # so that layers take the way on which they could learn
+    "prim::type": lambda _, given: given[0].type,
     "prim::unchecked_cast": lambda _, given: given[0],
 }
 _PYTHON: Final[Mapping[str, Callable[..., Any]]] = {
@@ -161,24 +179,34 @@ _PYTHON: Final[Mapping[str, Callable[..., Any]]] = {
     "aten::__is__": lambda one, other: one is other,
     "aten::__isnot__": lambda one, other: one is not other,
     "aten::__not__": operator.not_,
+    "aten::append": lambda held, value: held.append(value) or held,
     "aten::dim": lambda value: value.dim(),
     "aten::floordiv": operator.floordiv,
+    "aten::is_grad_enabled": lambda: True,
     "aten::len": len,
     "aten::list": list,
     "aten::size": lambda value, *axis: value.size(*axis) if axis else list(value.size()),
 }
 _NUMBERS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    "add": operator.add, "eq": operator.eq, "ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt,
+    "add": operator.add, "div": operator.truediv, "eq": operator.eq,
+    "ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt,
     "mul": operator.mul, "ne": operator.ne, "remainder": operator.mod, "sub": operator.sub,
 }  # fmt: skip
 
 
 def _called(node: Any, name: str, given: list[Any]) -> Any:  # noqa: ANN401
-    if name in _NUMBERS and not any(isinstance(value, Tensor) for value in given):
-        return _NUMBERS[name](given[0], given[1])
+    if name in _NUMBERS and not all(isinstance(value, Tensor) for value in given[:2]):
+        one, other = map(_plain, given[:2])
+        if not isinstance(one, Tensor) and not isinstance(other, Tensor):
+            return _NUMBERS[name](one, other) if name != "div" else _quotient(one, other, *given[2:])
+    if name in APART:
+        return APART[name](*given)
     schema = str(node.schema())
     head = schema.partition("(")[0].removeprefix("aten::")
     overload = head.partition(".")[2] or "default"
+    layer = recurrent.called(name)
+    if layer is not None and overload == "input" and torch.compiler.is_exporting():
+        return layer(*given)
     packet = getattr(torch.ops.aten, name, None)
     if packet is None or not hasattr(packet, overload):
         raise FormatError(f"node {_place(node)} is aten::{head}, which torch does not know")
@@ -191,6 +219,17 @@ def _called(node: Any, name: str, given: list[Any]) -> Any:  # noqa: ANN401
         else:
             placed.append(value)
     return called(*placed, **named)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """A whole number that a trace holds as a tensor of its own, as the number it is; anything else as it is."""
+    lone = isinstance(value, Tensor) and value.ndim == 0 and not value.is_floating_point()
+    return value.item() if lone else value
+
+
+def _quotient(one: Any, other: Any, rounding: str | None = None) -> Any:  # noqa: ANN401
+    """Of lengths, which are never negative, so that both ways of rounding are one."""
+    return one / other if rounding is None else one // other
 
 
 def _place(node: Any) -> str:  # noqa: ANN401

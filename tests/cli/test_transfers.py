@@ -32,7 +32,8 @@ def test_a_push_and_a_pull_say_what_is_there_now(kept, here, engram):
     assert re.search(r"backup has versions: income:1, income:2 \(4\.0 MB in \d+ blobs were missing\)", pushed.out)
     again = json.loads(engram("push", here / "backup", "--json").out)
     assert again == {
-        "versions": ["income:1", "income:2"], "checkpoints": 0, "left_out": 0, "aliases": 0, "blobs": 0, "size": 0, "apart": [],
+        "versions": ["income:1", "income:2"], "checkpoints": 0, "left_out": 0, "aliases": 0, "blobs": 0, "size": 0,
+        "apart": [],
     }  # fmt: skip
     pulled = engram("pull", here / "backup", "income:1", "--store", here / "third")
     assert "this store has versions: income:1 (2.0 MB in" in pulled.out

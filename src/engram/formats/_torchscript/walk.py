@@ -29,11 +29,9 @@ class Walk(nn.Module):
 
     def __init__(self, script: torch.jit.ScriptModule) -> None:
         super().__init__()
-        self.graph = getattr(script, "inlined_graph", None)
-        if self.graph is None:
-            raise FormatError(
-                "it has several ways to be called, as a layer of time by itself has; put it into a module"
-            )
+        if not hasattr(script, "inlined_graph"):
+            raise FormatError("it is called in several ways, as a layer of time by itself is; put it into a module")
+        self.graph: Any = script.inlined_graph
         self.places: dict[tuple[int, torch.Size], str] = {}  # where in memory each lies before it is exported
         for name, value in (*script.named_parameters(remove_duplicate=False), *script.named_buffers()):
             self._store(name, value)

@@ -95,13 +95,7 @@ def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
     from engram.runtime import onnxruntime
 
     model = library.load(path, load_external_data=False)
-    if not _stored_onnx.has_external(model):
-        return onnxruntime.run(path.read_bytes(), inputs)
-    from onnxruntime import InferenceSession
-
-    session = InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    return onnxruntime.run(path if _stored_onnx.has_external(model) else path.read_bytes(), inputs)
 
 
 def runtime() -> str:

@@ -7,6 +7,7 @@ up to 0.7 s; and spinning is off, because threads that spin double the processor
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +29,8 @@ _TABLE_ROWS = 1024
 _IMAGE_ROWS = 128
 _IMAGE_RANK = 4
 _SEVERE = 3
+_PATIENCE = 8.0
+"""Seconds that a graph with a Loop may take to answer once; how often it turns is not seen before."""
 _REFUSALS = (
     state.EPFail,
     state.Fail,
@@ -39,19 +42,21 @@ _REFUSALS = (
 )
 
 
-def run(graph: bytes, inputs: Mapping[str, ndarray], threads: int = 1) -> dict[str, ndarray]:
+def run(graph: bytes | Path, inputs: Mapping[str, ndarray], threads: int = 1) -> dict[str, ndarray]:
     """What a graph answers, every output by name.
 
     Args:
-        graph: a serialized ModelProto with its weights inside.
+        graph: a serialized ModelProto with its weights inside, or a file of one with its weights beside it.
         inputs: all rows at once, by the graph's names; strings as object arrays.
         threads: within one operator.
 
     Raises:
-        FormatError: onnxruntime cannot open the graph.
+        FormatError: onnxruntime cannot open the graph, or it loops for longer than a few seconds.
         ShapeError: the inputs do not fit it.
     """
-    return _run(_load(graph, threads), inputs)
+    session = _load(graph, threads) if isinstance(graph, bytes) else _opened(graph, threads)
+    content = graph if isinstance(graph, bytes) else graph.read_bytes()
+    return _stopped(session, inputs) if b"Loop" in content else _run(session, inputs)
 
 
 def preprocess(graph: bytes, inputs: Mapping[str, ndarray], batch: int = 4096, threads: int = 1) -> dict[str, ndarray]:
@@ -145,25 +150,46 @@ class Session:
 
 
 def _load(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
+    with tempfile.TemporaryDirectory(prefix="engram-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(graph)
+        return _opened(path, threads)
+
+
+def _opened(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _SEVERE
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    with tempfile.TemporaryDirectory(prefix="engram-") as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(graph)
-        try:
-            return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except _REFUSALS as refused:
-            raise FormatError(f"onnxruntime cannot open the graph: {_first_line(refused)}") from refused
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except _REFUSALS as refused:
+        raise FormatError(f"onnxruntime cannot open the graph: {_first_line(refused)}") from refused
 
 
-def _run(session: onnxruntime.InferenceSession, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
+def _stopped(session: onnxruntime.InferenceSession, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
+    """The same of a graph that may loop for ever: it is told to stop, and looks for that between two operators."""
+    options = onnxruntime.RunOptions()
+    stop = threading.Timer(_PATIENCE, setattr, (options, "terminate", True))
+    stop.start()
+    try:
+        return _run(session, inputs, options)
+    except ShapeError as refused:
+        if not options.terminate:
+            raise
+        raise FormatError(f"the graph loops for more than {_PATIENCE:.0f} s over a few rows") from refused
+    finally:
+        stop.cancel()
+
+
+def _run(
+    session: onnxruntime.InferenceSession, inputs: Mapping[str, ndarray], options: onnxruntime.RunOptions | None = None
+) -> dict[str, ndarray]:
     names = [output.name for output in session.get_outputs()]
     try:
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        return dict(zip(names, session.run(names, dict(inputs), options), strict=True))
     except (*_REFUSALS, ValueError) as refused:
         raise ShapeError(f"onnxruntime refuses the inputs: {_first_line(refused)}") from refused
 

@@ -66,7 +66,8 @@ _MESSAGES = {
         "1 filename_tensor_name string, 2 save_tensor_name string, 3 restore_op_name string, 4 max_to_keep int32, "
         "5 sharded bool, 6 keep_checkpoint_every_n_hours float, 7 version int32"
     ),
-    "Collection": "2 bytes_list BytesList|",
+    "Collection": "1 node_list NodeList|, 2 bytes_list BytesList|",
+    "NodeList": "1 value string*",
     "BytesList": "1 value bytes*",
     "SignatureDef": "1 inputs {TensorInfo}, 2 outputs {TensorInfo}, 3 method_name string",
     "TensorInfo": "1 name string, 2 dtype Type, 3 tensor_shape TensorShape",

@@ -18,6 +18,7 @@ from onnx import helper
 
 from engram.errors import FormatError
 from engram.formats import _files
+from engram.formats._tensorflow import begun
 from engram.formats._tensorflow import bundle as bundles
 from engram.formats._tensorflow import graph as graphs
 from engram.formats._tensorflow.allowed import ALLOWED
@@ -113,6 +114,8 @@ def load(folder: Path, limits: Limits) -> Saved:
     for program in programs:
         graphs.check(program, ALLOWED)
         graphs.counted(program, limits)
+    for graph in found.meta_graphs:
+        begun.refuse_writing(graph)
     place = _serving(found)
     index = folder / "variables" / "variables.index"
     held = bundles.opened(folder / "variables" / "variables", limits) if index.exists() else None

@@ -80,8 +80,11 @@ def _backend(model: Model) -> str:
 def job(said: dict[str, Any], arrays: dict[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
     """Load a file in safe mode and answer; what a worker runs."""
     import os
+    import sys
 
     os.environ["KERAS_BACKEND"] = said["backend"]  # read once, when keras is imported
+    for unused in ("matplotlib", "sklearn"):  # Keras imports them for pictures and wrappers, which takes five seconds
+        sys.modules[unused] = None  # type: ignore[assignment]
     import keras
 
     try:

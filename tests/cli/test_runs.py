@@ -5,10 +5,13 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 
 import pytest
+
+import engram as library
 
 PIPELINE = """\
 [data]
@@ -23,10 +26,21 @@ checkpoint = { hold = "last 2, best, every 5th" }
 """
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which the pipeline ran."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "iris.toml").write_text(PIPELINE)
+    library.run(folder / "iris.toml", store=folder / "engrams")
+    return folder
+
+
 @pytest.fixture
-def run(engram, here):
-    (here / "iris.toml").write_text(PIPELINE)
-    return json.loads(engram("run", "iris.toml", "--json").out)["facts"]["run"]
+def run(here, trained):
+    """The run, in a copy of its folder to be changed at will."""
+    shutil.copytree(trained, here, dirs_exist_ok=True)
+    with library.open("engrams") as store:
+        return store.version("iris").facts["run"]
 
 
 def test_a_run_is_told_with_its_curve_and_its_checkpoints(engram, run):
@@ -73,8 +87,6 @@ def test_another_run_tells_where_it_began(engram, run):
 
 def test_the_run_of_a_script_tells_who_goes_on_with_it(engram, here):
     from torch import nn
-
-    import engram as library
 
     network = nn.Linear(2, 1)
     with library.open("engrams") as store:

@@ -198,13 +198,21 @@ def rows(tmp_path):
     return written(tmp_path)
 
 
-def test_an_interruption_in_a_notebook_says_how_to_go_on(tmp_path, rows):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The store of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    written(folder)
+    engram.run(pipeline(folder, CSV), store=folder / "engrams")
+    return engram.open(folder / "engrams")
+
+
+def test_an_interruption_in_a_notebook_says_how_to_go_on(tmp_path, rows, whole):
     run = stopped(tmp_path, after=3)
     store = engram.open(tmp_path / "engrams")
     assert store.run(run).status == "stopped"
     engram.resume(run, store=store.folder)
-    engram.run(tmp_path / "net.toml", store=tmp_path / "whole")
-    same_bits(store, engram.open(tmp_path / "whole"))
+    same_bits(store, whole)
 
 
 def relocated(folder: Path, elsewhere: Path) -> Path:
@@ -216,17 +224,16 @@ def relocated(folder: Path, elsewhere: Path) -> Path:
     return elsewhere / "copy"
 
 
-def test_a_run_goes_on_on_another_machine_in_the_same_bits(tmp_path):
+def test_a_run_goes_on_on_another_machine_in_the_same_bits(tmp_path, whole):
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     written(here)
-    engram.run(pipeline(here, CSV), store=tmp_path / "whole")
     run = stopped(here, after=3)
     store = relocated(here, there)
     with pytest.raises(EngramError, match="which is not on this machine, so say where they start with --folder PATH"):
         engram.resume(run, store=store)
     engram.resume(run, store=store, folder=there / "data")
-    same_bits(engram.open(store), engram.open(tmp_path / "whole"))
+    same_bits(engram.open(store), whole)
 
 
 def test_another_run_begins_at_any_checkpoint_that_is_held_and_ends_in_the_same_bits(tmp_path, rows):
@@ -250,14 +257,13 @@ def test_another_run_begins_at_any_checkpoint_that_is_held_and_ends_in_the_same_
         engram.resume(run, at=99_999, store=store.folder)
 
 
-def test_a_run_that_was_killed_before_its_copy_was_made_begins_at_its_origin(tmp_path, rows):
+def test_a_run_that_was_killed_before_its_copy_was_made_begins_at_its_origin(tmp_path, rows, whole):
     run = stopped(tmp_path, after=3)
     store = engram.open(tmp_path / "engrams")
     record, held = store.run(run), store.checkpoints(run)
     store.begin(replace(record, id="net-other", step=0, origin=f"{run}@{held[0].step}"))
     engram.resume("net-other", store=store.folder)
-    engram.run(tmp_path / "net.toml", store=tmp_path / "whole")
-    same_bits(store, engram.open(tmp_path / "whole"))
+    same_bits(store, whole)
 
 
 def test_the_run_of_a_script_is_not_resumed_by_a_command(tmp_path):

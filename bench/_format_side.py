@@ -25,7 +25,8 @@ def _engram(name: str) -> Sides:
     from engram.records import Limits
 
     module = SHELF.take(name)
-    return (lambda path: module.read(path, Limits())), module.write
+    reader = SHELF.take("onnx") if name == "openvino" else module
+    return (lambda path: reader.read(path, Limits())), module.write
 
 
 def _onnx() -> Sides:
@@ -44,6 +45,29 @@ def _pytorch() -> Sides:
     import torch
 
     return torch.load, torch.save  # noqa: TID251 - the peer
+
+
+def _pt2() -> Sides:
+    import torch
+
+    def load(path: Path) -> object:
+        return torch.export.load(path)  # noqa: TID251 - the peer
+
+    def save(program: Any, path: Path) -> None:  # noqa: ANN401 - what torch loaded
+        (rows,), lengths = program.example_inputs[0], {0: torch.export.Dim.AUTO}
+        made = torch.export.export(program.module(), (rows,), dynamic_shapes=(lengths,), strict=False)
+        torch.export.save(made, path)
+
+    return load, save
+
+
+def _openvino() -> Sides:
+    import openvino
+
+    def save(network: Path, path: Path) -> None:
+        openvino.save_model(openvino.Core().read_model(network), path, compress_to_fp16=False)
+
+    return (lambda path: path), save
 
 
 def _npz() -> Sides:
@@ -96,7 +120,7 @@ def _tflite() -> Sides:
 
 OWN: dict[str, Callable[[], Sides]] = {
     "onnx": _onnx, "safetensors": _safetensors, "pytorch": _pytorch, "npz": _npz, "pickle": _pickle, "joblib": _joblib,
-    "keras": _keras, "hdf5": _keras, "savedmodel": _savedmodel, "tflite": _tflite,
+    "keras": _keras, "hdf5": _keras, "savedmodel": _savedmodel, "tflite": _tflite, "pt2": _pt2, "openvino": _openvino,
 }  # fmt: skip
 
 
@@ -120,6 +144,8 @@ def arrays(found: Any) -> Iterable[np.ndarray]:  # noqa: ANN401 - whatever a lib
         "keras": lambda: [np.asarray(each.value) for each in found.weights],
         "tensorflow": lambda: [each.numpy() for each in found.signatures["serving_default"].variables],
         "ai_edge_litert": lambda: [each for each in map(_held(found), found.get_tensor_details()) if each is not None],
+        "torch": lambda: [each.detach().numpy() for each in found.state_dict.values()],
+        "pathlib": list,
         "builtins": lambda: map(np.asarray, found.values()),
         "collections": lambda: map(np.asarray, found.values()),
     }

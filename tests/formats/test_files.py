@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engram.errors import FormatError
-from engram.formats._files import folded, safe_join
+from engram.errors import FormatError, UsageError
+from engram.formats._files import folded, joined, safe_join
 
 
 @pytest.mark.parametrize("name", ["w.bin", "weights..v2.bin", "sub/w.bin", "..w", "été.bin", "a b", "-rf", "$(x)"])
@@ -41,3 +41,19 @@ def test_names_that_some_disks_hold_to_be_one_are_refused(names: list[str]):
     with pytest.raises(FormatError, match="differ only"):
         folded(names)
     assert sorted(folded(["a", "b", "a"]).values()) == ["a", "b"]
+
+
+def test_files_are_joined_in_their_order_up_to_the_limit(tmp_path: Path):
+    for name, content in (("a", b"12"), ("empty", b""), ("b", b"345")):
+        (tmp_path / name).write_bytes(content)
+    paths = [tmp_path / "b", tmp_path / "empty", tmp_path / "a"]
+    found = joined(paths, 5)
+    found[0] = ord("0")  # memory of its own
+    assert found.tobytes() == b"04512"
+    assert joined([], 0).size == 0
+    with pytest.raises(FormatError, match="3 files have 5 bytes, but at most 4"):
+        joined(paths, 4)
+    with pytest.raises(FormatError, match="a folder, not a file"):
+        joined([tmp_path], 4)
+    with pytest.raises(UsageError, match="cannot be opened"):
+        joined([tmp_path / "gone"], 4)

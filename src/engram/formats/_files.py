@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,19 @@ from numpy import ndarray
 
 from engram.errors import ConversionError, FormatError, UsageError
 
-__all__ = ["beginning", "flush", "folded", "kind", "place", "portion", "read", "safe_join", "usual_mode", "workplace"]
+__all__ = [
+    "beginning",
+    "flush",
+    "folded",
+    "joined",
+    "kind",
+    "place",
+    "portion",
+    "read",
+    "safe_join",
+    "usual_mode",
+    "workplace",
+]
 
 _HEAD = 4096
 _PIECE = 2**20
@@ -69,6 +81,34 @@ def portion(number: int, begin: int, size: int, each: Callable[[memoryview], Non
         if each is not None:
             each(piece[:count])
         at += count
+    return made
+
+
+def joined(paths: Sequence[Path], largest: int) -> ndarray:
+    """The bytes of regular files one after the other, (size,) uint8, in memory of their own.
+
+    Args:
+        paths: of the files.
+        largest: the most bytes that are accepted of all of them, checked before anything is read.
+
+    Raises:
+        UsageError: there is no such file, or it may not be read.
+        FormatError: one is no regular file, or they are larger together.
+    """
+    sizes = []
+    for path in paths:
+        with _opened(path) as (_, size):
+            sizes.append(size)
+    if sum(sizes) > largest:
+        raise FormatError(f"{len(sizes):,} files have {sum(sizes):,} bytes, but at most {largest:,} are read")
+    made, at = np.empty(sum(sizes), np.uint8), 0
+    for path, size in zip(paths, sizes, strict=True):
+        with _opened(path) as (number, _), os.fdopen(number, "rb", buffering=0, closefd=False) as file:
+            end = at + size
+            while at < end and (count := file.readinto(made.data[at:end])):
+                at += count
+        if at < end:
+            raise FormatError(f"{path} became shorter while it was read; read it again")
     return made
 
 

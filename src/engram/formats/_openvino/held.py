@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 from numpy import ndarray
 
 from engram.errors import ConversionError
@@ -35,9 +36,15 @@ def check(path: Path, binary: Path, weights: Mapping[str, ndarray]) -> None:
         content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
     for name, array in weights.items():
         found = [content[begin : begin + length] for begin, length in places.get(name, [])]
-        if not any(each == array.tobytes() for each in found):
+        if not any(_same(each, array) for each in found):
             fault = "has another value there" if found else "is not there under its name"
             raise ConversionError(f"OpenVINO rewrote the network: the weight {name!r} {fault}")
+
+
+def _same(found: memoryview, array: ndarray) -> bool:
+    """Whether bytes are those of an array."""
+    bits = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return bool(np.array_equal(np.frombuffer(found, np.uint8), bits))
 
 
 def _places(path: Path) -> dict[str, list[tuple[int, int]]]:

@@ -9,7 +9,7 @@ only the graph says what they were. Lengths and places are nearly all that ONNX 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,17 +69,25 @@ def drawn(model: Model) -> Drawn:
     outputs = [sheet.emit("Identity", value, dtype=value.dtype, shape=value.shape, T=Kind(value.dtype))
                for value in (sheet.plain(one) for one in made.values())]  # fmt: skip
     graph = message("Graph", versions=message("Versions", producer=_PRODUCER))
-    for name, numbers in used.items():
-        graph.node.append(node(Made(name, "Const", (), {"dtype": Kind(numbers.dtype.name), "value": numbers})))
+    graph.node.extend(_weight(name, numbers) for name, numbers in used.items())
     graph.node.extend(node(one) for one in sheet.nodes)
     graph.library.function.extend(sheet.functions[name] for name in sorted(sheet.functions))
-    constants = _beside(graph)
+    constants = _beside(graph, used)
     more = {label: _fitting(model.weights[name], f"the weight {name!r}") for label, name in names.items()}
     ends = {
         "inputs": {spec.name: _end(given[spec.name], spec.dtype, spec.shape) for spec in known.inputs},
         "outputs": {name: _end(one, one.dtype, one.shape or ()) for name, one in zip(made, outputs, strict=True)},
     }
     return Drawn(_in_order(json_format.MessageToDict(graph)), ends, {**more, **constants})
+
+
+def _weight(name: str, numbers: ndarray) -> Any:  # noqa: ANN401 - a generated class
+    """The node of a weight, whose numbers lie beside the graph from the beginning."""
+    made = node(Made(name, "Const", (), {"dtype": Kind(numbers.dtype.name)}))
+    value = made.attr["value"].tensor
+    value.dtype = made.attr["dtype"].type
+    value.tensor_shape.CopyFrom(shape_message(numbers.shape))
+    return made
 
 
 def _in_order(found: Any) -> Any:  # noqa: ANN401 - nested values of JSON
@@ -134,8 +142,12 @@ def _fitting(given: ndarray, what: str) -> ndarray:
     raise ConversionError(f"{what} is {kind}, which TensorFlow.js does not have; write onnx")
 
 
-def _beside(graph: Any) -> dict[str, ndarray]:  # noqa: ANN401 - a generated class
+def _beside(graph: Any, weights: Collection[str]) -> dict[str, ndarray]:  # noqa: ANN401 - a generated class
     """Take the numbers of constants out of a graph, and see that TensorFlow.js has every operation.
+
+    Args:
+        graph: changed in place.
+        weights: nodes whose numbers lie beside it already.
 
     Raises:
         ConversionError: it does not have one.
@@ -150,7 +162,7 @@ def _beside(graph: Any) -> dict[str, ndarray]:  # noqa: ANN401 - a generated cla
                 raise ConversionError(
                     f"the network needs the operation {one.op}, which TensorFlow.js lacks; write onnx"
                 )
-            if one.op == "Const":
+            if one.op == "Const" and (function is not None or one.name not in weights):
                 numbers = _fitting(array(one.attr["value"].tensor, one.name, limits), f"a constant ({one.name})")
                 if function is not None:
                     renamed[one.name] = f"{function.signature.name}/{one.name}"

@@ -9,7 +9,7 @@ Source: tfjs-core/src/io/{io_utils,types}.ts, release 4.22.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,24 +73,36 @@ def write(arrays: Mapping[str, ndarray], folder: Path) -> list[dict[str, Any]]:
     for name, array in arrays.items():
         kind = "bool" if array.dtype.kind == "b" else array.dtype.name
         entries.append({"name": name, "shape": list(array.shape), "dtype": kind})
-    content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
-    count = max(1, math.ceil(len(content) / _SHARD))
+    count = max(1, math.ceil(sum(array.nbytes for array in arrays.values()) / _SHARD))
     paths = [f"group1-shard{number}of{count}.bin" for number in range(1, count + 1)]
-    for number, path in enumerate(paths):
-        (folder / path).write_bytes(content[number * _SHARD : (number + 1) * _SHARD])
+    pieces = _divided(arrays.values())
+    for path in paths:
+        with (folder / path).open("wb", buffering=0) as file:
+            for piece in next(pieces, []):
+                file.write(piece)
     return [{"paths": paths, "weights": entries}]
 
 
-def _content(folder: Path, paths: list[Any]) -> bytes:
-    parts = []
-    for path in paths:
-        if not isinstance(path, str):
-            raise FormatError("model.json: paths of weightsManifest must be texts")
-        parts.append(_files.read(_files.safe_join(folder, path), _LARGEST))
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _divided(arrays: Iterable[ndarray]) -> Iterator[list[memoryview]]:
+    """What goes into each file, as views of the arrays."""
+    held, room = list[memoryview](), _SHARD
+    for array in arrays:
+        rest = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        while len(rest) >= room:
+            yield [*held, rest[:room]]
+            held, rest, room = [], rest[room:], _SHARD
+        held, room = [*held, rest], room - len(rest)
+    if room < _SHARD:
+        yield held
 
 
-def _entry(found: Any, content: bytes, place: int, limits: Limits) -> tuple[str, ndarray, int]:  # noqa: ANN401
+def _content(folder: Path, paths: list[Any]) -> memoryview:
+    if not all(isinstance(path, str) for path in paths):
+        raise FormatError("model.json: paths of weightsManifest must be texts")
+    return _files.joined([_files.safe_join(folder, path) for path in paths], _LARGEST).data
+
+
+def _entry(found: Any, content: memoryview, place: int, limits: Limits) -> tuple[str, ndarray, int]:  # noqa: ANN401
     """A weight: its name, its numbers, and where the next begins."""
     if not isinstance(found, Mapping) or not isinstance(found.get("name"), str):
         raise FormatError("model.json: a weight of weightsManifest has no name")
@@ -130,18 +142,18 @@ def _widened(name: str, numbers: ndarray, told: Mapping[str, Any], kind: str) ->
         return np.asarray(np.floor(made + 0.5) if kind == "int32" else made.astype(np.float32))
 
 
-def _texts(name: str, content: bytes, place: int, count: int) -> tuple[ndarray, int]:
+def _texts(name: str, content: memoryview, place: int, count: int) -> tuple[ndarray, int]:
     """Texts, each after its length in four bytes."""
     if count * 4 > len(content) - place:
         raise FormatError(f"the weight {name!r} should hold {count:,} texts, but its file ends before; it is cut off")
     made = np.empty(count, dtype=object)
     for number, end in enumerate(_ends(name, content, place, count)):
-        made[number] = content[place + 4 : end]
+        made[number] = bytes(content[place + 4 : end])
         place = end
     return made, place
 
 
-def _ends(name: str, content: bytes, place: int, count: int) -> Iterator[int]:
+def _ends(name: str, content: memoryview, place: int, count: int) -> Iterator[int]:
     for _ in range(count):
         end = place + 4 + int.from_bytes(content[place : place + 4], "little")
         if place + 4 > len(content) or end > len(content):

@@ -21,7 +21,7 @@ from engram import settings
 from engram.errors import FormatError, MissingLibrary
 from engram.formats import _worker
 
-__all__ = ["answers", "job", "version"]
+__all__ = ["answers", "job", "packages", "version"]
 
 _PROGRAM = Path(__file__).with_name("answer.mjs")
 _PACKAGES = ("tfjs-core", "tfjs-layers", "tfjs-converter", "tfjs-backend-cpu")
@@ -41,9 +41,9 @@ def answers(folder: Path, pieces: Sequence[Mapping[str, ndarray]], names: Sequen
         MissingLibrary: node or TensorFlow.js is not there.
         FormatError: TensorFlow.js refuses the model.
     """
-    node, packages = _node(), _packages()
+    node, place = _node(), packages()
     given = {f"{number}/{name}": _fit(array) for number, piece in enumerate(pieces) for name, array in piece.items()}
-    said = {"node": node, "packages": str(packages), "folder": str(folder.resolve()), "pieces": len(pieces)}
+    said = {"node": node, "packages": str(place), "folder": str(folder.resolve()), "pieces": len(pieces)}
     _, made = _worker.asked(f"{__name__}:job", {**said, "outputs": list(names)}, given, bounds=_BOUNDS)
     return [{name: made[f"{number}/{name}"] for name in names} for number in range(len(pieces))]
 
@@ -55,7 +55,7 @@ def version() -> str:
         MissingLibrary: node or TensorFlow.js is not there.
     """
     _node()
-    said = json.loads((_packages() / "@tensorflow" / "tfjs-core" / "package.json").read_bytes())
+    said = json.loads((packages() / "@tensorflow" / "tfjs-core" / "package.json").read_bytes())
     return f"tensorflow.js {said['version']}"
 
 
@@ -107,7 +107,12 @@ def _node() -> str:
     return found
 
 
-def _packages() -> Path:
+def packages() -> Path:
+    """The folder in which node finds TensorFlow.js.
+
+    Raises:
+        MissingLibrary: it is in none.
+    """
     here = Path.cwd()
     told = settings.read().node
     places = [told] if told is not None else [here, *here.parents]

@@ -605,6 +605,14 @@ class Strange(nn.Linear):
         """Nothing to set."""
 
 
+class Expanded(nn.Linear):
+    """Shows one number four times."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("shown", torch.zeros(1).expand(4))
+
+
 class Counting(nn.Linear):
     """Keeps what is no parameter and no buffer, part of it as a tensor made for the occasion."""
 

@@ -328,3 +328,17 @@ def test_aliases_that_point_elsewhere_are_left_alone_and_named(store, other, net
     assert other.aliases()["income@prod"] == other.version("income:1").digest
     assert store.pull(other).apart == ("income@prod",)
     assert [move.why for move in store.history("income@prod")] == ["second", "first"]
+
+
+def test_a_run_that_went_on_in_both_stores_is_not_mixed(store, other, network, run):
+    store.begin(run)
+    for step in (1, 2):
+        store.save("income-1", Checkpoint(network(step).weights, TrainingState(step=step)))
+    store.push(other)
+    other.save("income-1", Checkpoint(network(7).weights, TrainingState(step=3)))
+    theirs = other.checkpoints("income-1")
+    store.save("income-1", Checkpoint(network(8).weights, TrainingState(step=3)))
+    for move in (lambda: store.push(other), lambda: store.pull(other), lambda: store.push(other, ["income-1"])):
+        with pytest.raises(UsageError, match=r"income-1 went on in both stores: .* checkpoint 3 .*of its own"):
+            move()
+    assert other.checkpoints("income-1") == theirs

@@ -99,7 +99,7 @@ def _show_rebuilt(made: Rebuilt | None) -> None:
     for passed in made.passed:
         notice(f"passed over: {passed}")
     for digest, called in made.renumbered.items():
-        notice(f"{made.twice[digest]} was there twice; the later one is [bold]{called}[/] now")
+        notice(f"{made.twice[digest]} was there twice; the later one is {called} now")
 
 
 def _refusal(damaged: list[Damage], *, repaired: bool) -> StoreError:

@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from sqlalchemy import Connection, func, select
 
@@ -21,7 +22,7 @@ from engram.store import manifests, tables
 from engram.store.catalogs._contract import Catalog
 from engram.store.objects import Blob
 from engram.store.places import kind
-from engram.store.places._contract import Place
+from engram.store.places._contract import MARKS, Place
 
 __all__ = ["Index", "listed"]
 
@@ -73,12 +74,19 @@ class Index:
             return
         with self._catalog.reading() as connection:
             wanted = manifests.index(listed(connection))
-        try:
-            there = self._place.document(_NAME)
-        except StoreError:
-            there = b""
+        for name, content in MARKS:
+            if name != _NAME and self._there(name) != content:
+                with suppress(StoreError):  # a store that may only be read stays as it is
+                    self._place.write(name, content)
+        there = self._there(_NAME)
         if there != wanted:
             self.publish()
+
+    def _there(self, name: str) -> bytes:
+        try:
+            return self._place.document(name)
+        except StoreError:
+            return b""
 
     def _write(self, connection: Connection) -> None:
         began = self._clock()

@@ -28,6 +28,7 @@ __all__ = [
     "bury",
     "clear",
     "condemn",
+    "dead",
     "end",
     "going",
     "leased",
@@ -242,6 +243,12 @@ def bury(connection: Connection) -> int:
     for number in gone:
         end(connection, number)
     return len(gone)
+
+
+def dead(connection: Connection) -> set[str]:
+    """All digests that the leases of processes of this machine name which are gone."""
+    rows = connection.execute(select(tables.leases.c.owner, tables.leases.c.digests)).all()
+    return {digest for row in rows if _gone(row.owner) for digest in row.digests}
 
 
 def _gone(said: str) -> bool:

@@ -43,7 +43,7 @@ class Lost:
     @property
     def called(self) -> str:
         """What people call it, as far as that is known."""
-        return f"{self.name}:{self.number}" if self.name else self.digest
+        return f"{self.name}:{self.number}" if self.name and self.number else self.digest
 
 
 def every(place: Place) -> list[Lost]:

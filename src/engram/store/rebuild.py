@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from sqlalchemy import Connection, insert, select
 
 from engram.errors import StoreError
-from engram.records import Run, Version
-from engram.store import described, lost, tables, versions, writing
+from engram.records import Gate, Move, Run, Version
+from engram.store import described, lost, strays, tables, versions, writing
 from engram.store.differences import demoted, demotion
 from engram.store.lost import Lost
 from engram.store.manifests import Manifest
@@ -59,17 +59,22 @@ class Remembered:
     Attributes:
         versions: by digest.
         last: name → the number given out last.
+        changes: the moves and gates of every alias, in their order.
     """
 
     versions: Mapping[str, Lost] = field(default_factory=dict)
     last: Mapping[str, int] = field(default_factory=dict)
+    changes: tuple[Move | Gate, ...] = ()
 
 
 def remember(connection: Connection) -> Remembered:
-    """What a catalog knows of versions before it is made anew."""
+    """What a catalog knows of versions and aliases before it is made anew."""
     names = tables.names
+    changes = tuple(history.every(connection).values())
     known = {one.digest: Lost(one.digest, one.name, one.number) for one in versions.listed(connection)}
-    return Remembered(known, {row.name: row.last for row in connection.execute(select(names.c.name, names.c.last))})
+    return Remembered(
+        known, {row.name: row.last for row in connection.execute(select(names.c.name, names.c.last))}, changes
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class Found:
     Attributes:
         lost: the versions that were kept, as far as anything testifies to them, and that are not among the others.
         last: name → a number that has been given out, whatever became of it.
+        changes: the moves and gates of aliases that the present catalog knows.
     """
 
     versions: tuple[tuple[Version, Manifest], ...]
@@ -86,6 +92,7 @@ class Found:
     passed: tuple[str, ...]
     lost: tuple[Lost, ...]
     last: Mapping[str, int]
+    changes: tuple[Move | Gate, ...] = ()
 
 
 def look(place: Place, known: Remembered, tell: Callable[[int, int], None]) -> Found:
@@ -118,7 +125,7 @@ def look(place: Place, known: Remembered, tell: Callable[[int, int], None]) -> F
     wanted |= {one.digest: one for one in lost.every(place)} | dict(known.versions) | lost.testified(place)
     there = {version.digest for version, _ in kept} | {one.digest for _, one, _ in saved}
     gone = tuple(sorted((one for one in wanted.values() if one.digest not in there), key=lambda one: one.called))
-    return Found(tuple(kept), tuple(saved), tuple(passed), gone, known.last)
+    return Found(tuple(kept), tuple(saved), tuple(passed), gone, known.last, known.changes)
 
 
 def _let_go(place: Place, manifest: Manifest) -> bool:
@@ -148,11 +155,21 @@ def fill(connection: Connection, place: Place, found: Found) -> Rebuilt:
         _save(connection, of_run, saved)
         writing.link(connection, manifest)
     _end(connection, [version for version, _ in found.versions])
-    moves = history.restore(connection, place)
+    moves = history.restore(connection, place, found.changes)
+    gone = [*found.lost, *_dangling(connection, place, found)]
     demotion.restore(connection, place)
     counted = versions.counted(connection)
-    gone = tuple(one.called for one in found.lost)
-    return Rebuilt(counted, len(found.checkpoints), moves, found.passed, gone, twice)
+    called = tuple(one.called for one in gone)
+    return Rebuilt(counted, len(found.checkpoints), moves, found.passed, called, twice)
+
+
+def _dangling(connection: Connection, place: Place, found: Found) -> list[Lost]:
+    """What aliases point at and nothing else tells of, written down in the place."""
+    known = {one.digest for one in found.lost} | {version.digest for version, _ in found.versions}
+    gone = [one for one in strays.pointed(connection) if one.digest not in known]
+    for one in gone:
+        lost.note(place, one)
+    return gone
 
 
 def _number(connection: Connection, found: Found) -> None:

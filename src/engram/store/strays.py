@@ -16,9 +16,10 @@ from engram.errors import StoreError
 from engram.store import described, leases, lost, tables
 from engram.store.differences import demoted
 from engram.store.manifests import Manifest
+from engram.store.moves import history
 from engram.store.places._contract import Place
 
-__all__ = ["Stray", "demand_none", "look"]
+__all__ = ["Stray", "demand_none", "look", "pointed"]
 
 _SHOWN = 5
 _UNKNOWN = "is whole and not in the catalog, which is older; take it in with engram verify --rebuild"
@@ -51,8 +52,18 @@ def look(place: Place, connection: Connection) -> list[Stray]:
     loose = _loose(connection, {digest for digest, size in plain.list() if size <= described.LARGEST})
     found = [_stray(plain, connection, digest, said) for digest, said in described.among(plain, sorted(loose))]
     gone = [one for one in lost.every(plain) if not _known(connection, one.digest)]
+    gone += pointed(connection)
     seen = {one.digest: one for one in found if one is not None}
     return sorted([*({one.digest: _gone(one) for one in gone} | seen).values()], key=lambda one: one.called)
+
+
+def pointed(connection: Connection) -> list[lost.Lost]:
+    """The versions that aliases point at now and that the catalog does not know."""
+    return [
+        lost.Lost(target, alias.partition("@")[0])
+        for alias, target in history.current(connection).items()
+        if not _known(connection, target)
+    ]
 
 
 def demand_none(place: Place, connection: Connection) -> None:
@@ -104,12 +115,13 @@ def _version(place: Place, connection: Connection, manifest: Manifest) -> str:
 
 
 def _checkpoint(place: Place, connection: Connection, manifest: Manifest) -> str:
-    """The same of a checkpoint. The next number of its run may be that of a save which was killed."""
+    """The same of a checkpoint, whose numbers nobody writes down as given out; but whoever saves one has a lease."""
     of_run, saved = described.checkpoint(place, manifest)
     known = connection.execute(select(tables.runs.c.id).where(tables.runs.c.id == saved.run)).first() is not None
     rows = tables.checkpoints
     last = connection.execute(select(func.max(rows.c.number)).where(rows.c.run == saved.run)).scalar() or 0
-    return "" if known and saved.number <= last + 1 else f"step {saved.step} of run {of_run.id}"
+    saving = not leases.leased(connection, None).isdisjoint(manifest.blobs)
+    return "" if saving or (known and saved.number <= last) else f"step {saved.step} of run {of_run.id}"
 
 
 def _known(connection: Connection, digest: str) -> bool:

@@ -18,21 +18,26 @@ from sqlalchemy import Connection, Row, Select, func, insert, select
 from engram.errors import UsageError, VersionNotFound
 from engram.plugins import nearest
 from engram.records import Gate, Move
-from engram.store import given, references, tables
+from engram.store import given, leases, references, tables
 from engram.store.moves import gates, log
 from engram.store.moves.steps import UNMET, Step, stand
+from engram.store.objects import digest
 from engram.store.places._contract import Place
 from engram.store.verify import Damage
 
 __all__ = [
     "ANEW",
     "Said",
+    "abandoned",
     "current",
     "damaged",
     "demand_newest",
     "document",
+    "every",
     "history",
+    "history_of",
     "known",
+    "marker",
     "move",
     "named",
     "parted",
@@ -166,7 +171,14 @@ def named(connection: Connection, digests: Collection[str]) -> dict[str, str]:
     return {row.digest: f"{row.name}:{row.number}" for row in rows}
 
 
-def demand_newest(connection: Connection, place: Place, path: tuple[str, str], made: Move | Gate | None = None) -> None:
+def marker(path: tuple[str, str]) -> str:
+    """What a lease names while an alias is moved, so that the document of a move which died is known for one."""
+    return digest([f"a change of {'@'.join(path)}".encode()])
+
+
+def demand_newest(
+    connection: Connection, place: Place, path: tuple[str, str], made: Move | Gate | None = None, *, lease: int = 0
+) -> None:
     """See that the place knows of no change that the catalog has forgotten, before a new one is written over it.
 
     Args:
@@ -174,17 +186,29 @@ def demand_newest(connection: Connection, place: Place, path: tuple[str, str], m
         place: of the store.
         path: name of the network, and alias.
         made: the change, already in the catalog; None where there is none, and the documents are only mended.
+        lease: of whoever makes it.
 
     Raises:
         StoreError: it does, because the catalog came back from a backup.
     """
     counts = {log.MOVE: len(connection.execute(_moves(*path)).all()), log.GATE: len(gates.history(connection, *path))}
+    died = marker(path) in leases.leased(connection, None, but=lease)
     for mark, count in counts.items():
         grown = isinstance(made, Gate if mark == log.GATE else Move)
-        log.demand_newest(place, path, mark, count if grown else count + 1)
-    there = log.one(place, path, counts[log.MOVE])
-    if isinstance(made, Move) and isinstance(there, Move) and not _is_version(connection, there.target):
-        raise log.older(place, log.name(path, counts[log.MOVE]))
+        log.demand_newest(place, path, mark, count - grown + died)
+
+
+def abandoned(connection: Connection, place: Place) -> list[tuple[str, str]]:
+    """The aliases of which a process of this machine that is gone was making a change."""
+    dead = leases.dead(connection)
+    paths = {history_of(name) for name in place.documents("history/")} if dead else set()
+    return sorted(path for path in paths if marker(path) in dead)
+
+
+def history_of(document: str) -> tuple[str, str]:
+    """Name and alias that a document is about."""
+    _, name, alias, *_ = [*document.split("/"), "", ""]
+    return name, alias
 
 
 def document(connection: Connection, place: Place, path: tuple[str, str], again: int) -> int:
@@ -207,11 +231,11 @@ def document(connection: Connection, place: Place, path: tuple[str, str], again:
 def damaged(connection: Connection, place: Place) -> list[Damage]:
     """The documents of moves and gates that do not say what the catalog says, and those of which it says nothing.
 
-    One too many may be of a writer who died before the move was made, and the next move writes over it; unless it leads
-    to a version of which the catalog does not know either.
+    One too many is of a writer who died before the move was made, where that one had a lease, and the next move writes
+    over it.
     """
     faults = []
-    there, expected = log.found(place), _expected(connection)
+    there, expected = log.found(place), every(connection)
     for name, entry in expected.items():
         found = there.get(name, "it is gone")
         if found != entry:
@@ -224,17 +248,17 @@ def _unknown(
     connection: Connection, more: Mapping[str, Move | Gate | str], expected: Collection[str]
 ) -> Iterator[Damage]:
     """Of the documents that the catalog does not know, those that it should."""
-    versions = set(connection.execute(select(tables.versions.c.digest)).scalars()) if more else set()
+    held = leases.leased(connection, None)
     for name, entry in sorted(more.items()):
-        late = not isinstance(entry, str) and log.before(name) not in {"", *expected}
-        if late or (isinstance(entry, Move) and entry.target not in versions):
-            alias = "@".join(name.split("/")[1:3])
+        path = history_of(name)
+        left = log.before(name) in {"", *expected} and marker(path) in held
+        if not isinstance(entry, str) and not left:
             fault = "the catalog is older than this change; take it in with engram verify --rebuild"
-            yield Damage(name, fault, (alias,), "unknown")
+            yield Damage(name, fault, ("@".join(path),), "unknown")
 
 
-def _expected(connection: Connection) -> dict[str, Move | Gate]:
-    """What the documents of all aliases should say, by their names."""
+def every(connection: Connection) -> dict[str, Move | Gate]:
+    """What the documents of all aliases should say, by their names, those of each alias in their order."""
     found: dict[str, Move | Gate] = {}
     for path in sorted(_known(connection, Move) | _known(connection, Gate)):
         moves = [_record(row) for row in connection.execute(_moves(*path))][::-1]
@@ -244,12 +268,13 @@ def _expected(connection: Connection) -> dict[str, Move | Gate]:
     return found
 
 
-def restore(connection: Connection, place: Place) -> int:
+def restore(connection: Connection, place: Place, also: Sequence[Move | Gate] = ()) -> int:
     """Put all moves and gates that the place has documents of into a catalog that does not know them.
 
     Args:
         connection: of a transaction that writes.
         place: of the store.
+        also: what else is known of aliases; where that is more than the documents tell, it counts.
 
     Returns:
         How many entries were put there. Those of an alias that the catalog knows are left as they are.
@@ -258,15 +283,30 @@ def restore(connection: Connection, place: Place) -> int:
         StoreError: a document is damaged.
     """
     known = {kind: _known(connection, kind) for kind in (Move, Gate)}
-    new = [entry for entry in log.read(place) if (entry.name, entry.alias) not in known[type(entry)]]
+    told, more = _parts(log.read(place)), _parts(also)
+    longer = {part for part, entries in more.items() if len(entries) > len(told.get(part, []))}
+    chosen = told | {part: more[part] for part in longer}
+    new = [entry for entries in chosen.values() for entry in entries if _path(entry) not in known[type(entry)]]
     for entry in new:
         if isinstance(entry, Gate):
             gates.add(connection, entry)
         else:
             _add(connection, entry)
-    for name in log.gaps(place):  # where one is gone, those after it are counted anew
-        document(connection, place, parted("@".join(name.split("/")[1:3])), 1)
+    for path in {history_of(name) for name in log.gaps(place)} | {path for path, _ in longer}:
+        document(connection, place, path, 1)  # where one is gone, those after it are counted anew
     return len(new)
+
+
+def _parts(entries: Sequence[Move | Gate]) -> dict[tuple[tuple[str, str], type], list[Move | Gate]]:
+    """The moves of every alias, and the changes of its gate."""
+    found: dict[tuple[tuple[str, str], type], list[Move | Gate]] = {}
+    for entry in entries:
+        found.setdefault((_path(entry), type(entry)), []).append(entry)
+    return found
+
+
+def _path(entry: Move | Gate) -> tuple[str, str]:
+    return entry.name, entry.alias
 
 
 def _known(connection: Connection, kind: type[Move | Gate]) -> set[tuple[str, str]]:
@@ -305,11 +345,6 @@ def _undone(alias: str, left: Sequence[Step]) -> str:
     if not left:
         raise UsageError(f"no rollback of {alias} is left to undo since it was last moved; see engram history {alias}")
     return left[-1].target
-
-
-def _is_version(connection: Connection, digest: str) -> bool:
-    rows = tables.versions
-    return connection.execute(select(rows.c.digest).where(rows.c.digest == digest)).first() is not None
 
 
 def _present(connection: Connection, path: tuple[str, str]) -> str:

@@ -22,7 +22,7 @@ from engram.store import documents, objects, references
 from engram.store.moves.steps import UNMET
 from engram.store.places._contract import Place, check_digest
 
-__all__ = ["GATE", "KINDS", "MOVE", "before", "demand_newest", "found", "gaps", "name", "older", "one", "read", "write"]
+__all__ = ["GATE", "KINDS", "MOVE", "before", "demand_newest", "found", "gaps", "name", "read", "write"]
 
 KINDS = ("move", "rollback", "undo", "forced", f"rollback{UNMET}", f"undo{UNMET}")
 MOVE, GATE = "", "gate-"  # what stands before the number in the names of documents
@@ -72,10 +72,10 @@ def demand_newest(place: Place, path: tuple[str, str], mark: str, most: int) -> 
     there = _there(place, name(path, 0, mark).removesuffix("000000.json"))
     for number in sorted(there, reverse=True):
         if number > most and not isinstance(_looked(place, there[number]), str):
-            raise older(place, there[number])
+            raise _older(place, there[number])
 
 
-def older(place: Place, document: str) -> StoreError:
+def _older(place: Place, document: str) -> StoreError:
     """The refusal to write over what the catalog has forgotten."""
     return StoreError(
         f"{document} in {place.url} is of a later change than the catalog knows, which is older; make it anew with "
@@ -111,11 +111,6 @@ def found(place: Place) -> dict[str, Move | Gate | str]:
     names = _names(place)
     with ThreadPoolExecutor(_READERS) as pool:
         return dict(zip(names, pool.map(lambda name: _looked(place, name), names), strict=True))
-
-
-def one(place: Place, path: tuple[str, str], number: int) -> Move | Gate | str:
-    """What the document of the move with this number says, or what is wrong with it."""
-    return _looked(place, name(path, number))
 
 
 def name(path: tuple[str, str], number: int, mark: str = "") -> str:

@@ -271,5 +271,5 @@ def _counted(what: str, value: SupportsIndex) -> int:
 def _number(name: str, value: Any) -> float:  # noqa: ANN401 - a number of any library
     try:
         return float(value.detach() if hasattr(value, "detach") else value)  # a loss still knows its graph
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise UsageError(f"metric {name!r} is {value!r}, which is no number; give its mean, or leave it out") from None

@@ -189,7 +189,17 @@ def _tensors(module: nn.Module, what: str) -> dict[str, Tensor]:
                 f"{key!r} in the state of {what} is a {type(value).__name__} and no tensor; make it a buffer, or give "
                 "it as extra"
             )
+        if any(step == 0 and length > 1 for step, length in zip(_strides(value), value.shape, strict=False)):
+            raise UsageError(
+                f"{key!r} of {what} shows one number in many places (expand), so that nothing can be put back into it; "
+                "make it contiguous"
+            )
     return found
+
+
+def _strides(value: Tensor) -> tuple[int, ...]:
+    """The steps of a tensor in memory; none of one that does not lie there in order."""
+    return value.stride() if value.layout is torch.strided and not value.is_meta else ()
 
 
 def _average(average: nn.Module | Mapping[str, Tensor] | None) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ would hold it there, but cannot be had where one may only read, and leaves blobs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from engram.store.transfer.loads import Count, Load
 from engram.store.versions import Kept
 from engram.store.writing import Site
 
-__all__ = ["aliases", "checkpoint", "held", "renamed", "run", "version"]
+__all__ = ["aliases", "checkpoint", "held", "one_way", "renamed", "run", "version"]
 
 
 def version(target: Site, load: Load, name: str, count: Count) -> str:
@@ -129,6 +129,24 @@ def run(target: Site, of_run: Run) -> None:
             runs.begin(connection, replace(of_run, status=status, step=0))
 
     target.catalog.write(action)
+
+
+def one_way(target: Site, of_run: Run, coming: Sequence[Saved]) -> None:
+    """See that a run did not go on in both stores: its checkpoints are one history, and two cannot be mixed.
+
+    Raises:
+        UsageError: it did.
+    """
+    with target.catalog.reading() as connection:
+        there = {one.number: one for one in runs.saved(connection, of_run.id) if one.number}
+    for one in coming:
+        other = there.get(one.number)
+        if other is not None and other.digest != one.digest:
+            raise UsageError(
+                f"run {of_run.id} went on in both stores: its checkpoint {one.number} is of step {one.step} here and "
+                f"another, of step {other.step}, in {target.place.url}; name what else is to be moved, and go on with "
+                "one of the two as a run of its own (engram resume --at, or store.restore(run=…, step=…))"
+            )
 
 
 def checkpoint(source: Site, target: Site, load: Load, saved: Saved, count: Count) -> bool:

@@ -89,6 +89,8 @@ class _Way:
         self.target.place.prepare()
         self.target.catalog.prepare()
         saved = [one for _, checkpoints in self.choice.runs.values() for one in checkpoints]
+        for of_run, checkpoints in self.choice.runs.values():
+            arriving.one_way(self.target, of_run, checkpoints)
         wanted, held = self._loads(saved)
         missing = loads.missing([*wanted, *held.values()], self.target.place, self.watch)
         self.count = count = Count(missing, self.watch)

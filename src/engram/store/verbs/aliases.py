@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from engram.errors import StoreError
 from engram.records import Gate, Move
-from engram.store import documents, given
+from engram.store import documents, given, leases
 from engram.store.moves import gates, history
 from engram.store.moves.history import Said
 from engram.store.verbs._opened import Opened
@@ -124,7 +125,7 @@ class Aliases(Opened):
 
     def _noted(self, path: tuple[str, str], action: Callable[[Connection, Said], T], why: str) -> T:
         """Do something to an alias, in the catalog and in the documents of the place."""
-        again, written = history.ANEW, False
+        again, written, lease, now = history.ANEW, False, 0, self._now()
 
         def documented(connection: Connection) -> None:
             nonlocal again, written
@@ -132,19 +133,28 @@ class Aliases(Opened):
             again = history.document(connection, self._plain, path, again)
 
         def whole(connection: Connection) -> T:
-            made = action(connection, Said(self._now(), self.who, why))
-            history.demand_newest(connection, self._plain, path, made)
+            made = action(connection, Said(now, self.who, why))
+            if not written:
+                history.demand_newest(connection, self._plain, path, made, lease=lease)
             documented(connection)
+            leases.end(connection, lease)
             return made
 
         self._there()
         documents.encode([self.who, why], "who moves an alias, or why,")
+        lease = self._catalog.write(lambda connection: _noticed(connection, path, now))
         try:
             done = self._catalog.write(whole)
         except Exception:
-            if written:  # the documents should not tell of what did not happen; else the next move sees to it
-                with suppress(StoreError):
+            with suppress(StoreError):
+                if written:  # the documents should not tell of what did not happen; else the next move sees to it
                     self._catalog.write(documented)
+                self._catalog.write(lambda connection: leases.end(connection, lease))
             raise
         self._index.publish()
         return done
+
+
+def _noticed(connection: Connection, path: tuple[str, str], now: datetime) -> int:
+    """A lease that says what is being changed: should this process die, its document is known for what it is."""
+    return leases.take(connection, leases.owner(), [history.marker(path)], now=now)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -55,7 +56,7 @@ class Care(Opened):
         only = self._digest(reference) if reference else ""
         with self._reading() as connection:
             wanted = verify.needed(connection, only)
-            others = [] if only else self._others(connection)
+        others = [] if only else self._others()
         damaged = verify.verify(self._place, wanted, tell)
         if damaged and not only:
             with self._reading() as connection:  # what was let go of meanwhile need not be there any more
@@ -64,15 +65,19 @@ class Care(Opened):
             self._index.check()
         return [*(damage for damage in damaged if damage.digest in wanted), *others]
 
-    def _others(self, connection: Connection) -> list[Damage]:
-        """What is wrong with the store besides its blobs."""
-        found = strays.look(self._plain, connection)
+    def _others(self) -> list[Damage]:
+        """What is wrong with the store besides its blobs.
+
+        Each sees the catalog as it is after the place was listed: what came in between must not look forgotten.
+        """
+        with self._reading() as connection:
+            found = strays.look(self._plain, connection)
+        with self._reading() as connection:
+            moves = history.damaged(connection, self._plain)
+        with self._reading() as connection:
+            signed = kept.damaged(connection, self._plain, self._trust)
         unknown = [Damage(one.digest, one.fault, (one.called,), "lost" if one.lost else "unknown") for one in found]
-        return [
-            *unknown,
-            *history.damaged(connection, self._plain),
-            *kept.damaged(connection, self._plain, self._trust),
-        ]
+        return [*unknown, *moves, *signed]
 
     def repair(self, other: Opened, *, tell: Tell = _ignore) -> tuple[list[Damage], list[Damage]]:
         """Bring damaged blobs back from another store: those that were, and those that still are damaged.
@@ -87,6 +92,9 @@ class Care(Opened):
         source = given.record(other, Opened, "the other store", "Store")
         source._there()  # noqa: SLF001 - both are stores
         regained = self._regained(source)
+        for name in [damage.digest for damage in self._others() if damage.kind == "signature"]:
+            with suppress(StoreError):  # what comes is looked at below
+                self._plain.write(name, source._plain.document(name))  # noqa: SLF001 - both are stores
         damaged = self.verify(tell=tell)
         blobs = [damage for damage in damaged if damage.kind == "blob"]
         left = verify.repair(self._place, blobs, source._place)  # noqa: SLF001 - both are stores
@@ -187,6 +195,10 @@ class Care(Opened):
         """
         waits = given.duration(grace, "grace")
         self._there()
+        with self._reading() as connection:
+            abandoned = history.abandoned(connection, self._plain)
+        for path in [] if dry_run else abandoned:  # before the leases that tell of them are forgotten
+            self._catalog.write(lambda connection: history.document(connection, self._plain, path, 1))  # noqa: B023 - called at once
         with self._reading() as connection:
             strays.demand_none(self._plain, connection)
         if dry_run:

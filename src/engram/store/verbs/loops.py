@@ -87,7 +87,8 @@ class Loops(Choosing):
         begins a new one. So two modules that are trained side by side have a run each, under one name or two.
 
         Args:
-            module: any torch module; all its parameters and buffers are kept.
+            module: any torch module; its parameters and buffers are kept, but for buffers that torch itself does
+                not save (``persistent=False``).
             optimizer: that learns it; all its slots and options are kept.
             step: optimizer steps done.
             metrics: name → number of any library.

@@ -118,6 +118,8 @@ def _fits(where: str, own: Tensor, kept: Entry) -> None:
         )
     if kind != kept.name:
         raise ShapeError(f"{where} was kept as {kept.name}, and the module's is {kind}; convert the module first (to)")
+    if own.layout is torch.strided and any(s == 0 and n > 1 for s, n in zip(own.stride(), own.shape, strict=True)):
+        raise UsageError(f"{where} shows one number in many places (expand) in the module; make it contiguous")
     if own.is_meta:
         raise UsageError(f"{where} has no memory in the module; call module.to_empty(device=...) first")
 

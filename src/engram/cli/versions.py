@@ -72,7 +72,7 @@ def log(
         rows = [(r.id, when(r.started), r.status, r.step) for r in found.unfinished]
         table(("run", "begun", "status", "step"), rows, right=("step",), whole=("run", "begun"))
     for run in found.unfinished:
-        if run.status not in {"running", "refused"}:
+        if run.step and run.status not in {"running", "refused"}:  # without a checkpoint there is nothing to go on from
             say(f"[dim]go on with:[/] {resuming(run, opened, settings.read())}")
 
 

@@ -20,7 +20,9 @@ from sklearn.datasets import load_digits
 import engram
 from engram.records import Model, TrainingState
 from engram.runtime.torch import module
-from engram.training.state import copies, restore_slots, slots
+from engram.store.store import Store
+from engram.training.optimizer_state import slots
+from engram.training.state import copies
 
 FOLDER = Path(__file__).resolve().parent.parent
 EPOCHS, BATCH = 8, 32
@@ -74,29 +76,30 @@ def taught(folder: Path, rows: Mapping[str, np.ndarray]) -> None:
 
 
 def tuned(
-    model: Model, state: TrainingState | None, rows: Mapping[str, np.ndarray], epochs: int
+    store: Store, reference: str, rows: Mapping[str, np.ndarray], epochs: int, *, anew: bool = False
 ) -> tuple[Model, TrainingState]:
     """The model after epochs of the second half, with what its optimizer knows then.
 
     Args:
-        model: as read.
-        state: the optimizer's, from which it goes on; None begins anew.
+        store: that holds the version.
+        reference: to a version with a training state.
         rows: as ``halves`` gives them.
         epochs: how often all are seen.
+        anew: whether the optimizer begins anew, with what Keras begins with, in place of going on.
     """
+    model, before = store.load(reference), TrainingState() if anew else store.state(reference)
     network = module(model.graph, model.weights)
-    group = state.optimizer["groups"][0] if state else {"eps": 1e-7}  # what Keras begins with
-    optimizer = torch.optim.Adam(network.parameters(), **group)
-    before = state or TrainingState()
-    if state:
-        restore_slots(optimizer, network, state.slots)
+    optimizer = torch.optim.Adam(network.parameters(), eps=1e-7)
+    if not anew:
+        store.load_into(network, reference, optimizer=optimizer)
     x, y = torch.from_numpy(rows["second.x"]), torch.from_numpy(rows["second.y"])
     step, (own,) = before.step, optimizer.param_groups
+    epsilon = own["eps"]
     for _ in range(epochs):
         for pixels, digits in zip(x.split(BATCH), y.split(BATCH), strict=True):
             step += 1
             # Keras adds epsilon before it corrects the second moment, torch after; rare pixels would differ by 4e-3
-            own["eps"] = group["eps"] / (1 - own["betas"][1] ** step) ** 0.5
+            own["eps"] = epsilon / (1 - own["betas"][1] ** step) ** 0.5
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(network(pixels), digits).backward()
             optimizer.step()
@@ -128,7 +131,7 @@ def main(folder: Path) -> None:
     model, state = store.load(first.reference), store.state(first.reference)
     print(f"{first.reference}: kept from first.h5, {state.optimizer['kind']} at step {state.step}")
 
-    learned, later = tuned(model, state, rows, EPOCHS)
+    learned, later = tuned(store, first.reference, rows, EPOCHS)
     facts = {"tuned": f"on {len(rows['second.y'])} more digits in torch {torch.__version__}"}
     second = store.keep("digits-cnn", learned, state=later, parents=[first.digest], facts=facts)
     kind = later.optimizer["kind"]
@@ -136,8 +139,8 @@ def main(folder: Path) -> None:
 
     by_keras = engram.read(folder / "second.h5").weights
     print("largest difference of a weight from Keras' own after one epoch of the same batches:")
-    for words, start in (("the optimizer goes on", state), ("the optimizer is new", None)):
-        print(f"  {words:<24} {apart(tuned(model, start, rows, 1)[0].weights, by_keras):.1e}")
+    for words, anew in (("the optimizer goes on", False), ("the optimizer is new", True)):
+        print(f"  {words:<24} {apart(tuned(store, first.reference, rows, 1, anew=anew)[0].weights, by_keras):.1e}")
     print("held-out accuracy:")
     print(f"  before                   {accuracy(model, rows):.4f}")
     print(f"  after                    {accuracy(store.load(second.reference), rows):.4f}")

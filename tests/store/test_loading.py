@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from engram.errors import ShapeError, StoreError, UnknownName, UsageError
-from engram.records import Model, Signature
+from engram.errors import ShapeError, StoreError, UnknownName, UsageError, VersionNotFound
+from engram.records import Model, Signature, TrainingState
 from engram.store import manifests, objects
 from engram.store.objects import Blob
 from engram.store.store import open as open_store
 from engram.store.weights import ranges, tensors
 from engram.store.weights.ranges import Wanted
+from engram.training import optimizer_state
+from engram.training.state import copies
 
 
 def kept(store, module, **changed):
@@ -71,6 +73,43 @@ def test_a_parameter_in_another_layout_is_filled_by_place_and_not_by_byte(store)
     store.load_into(module, "net")
     assert same(module, source)
     assert module[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def trained(module, optimizer, steps):
+    rows = torch.linspace(-1, 1, 12).reshape(3, 4)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        module(rows).square().sum().backward()
+        optimizer.step()
+
+
+def test_an_optimizer_goes_on_from_the_training_state_of_a_version(store):
+    source, module = nn.Linear(4, 2), nn.Linear(4, 2)
+    own = torch.optim.Adam(source.parameters(), lr=0.03)
+    trained(source, own, 3)
+    state = TrainingState(
+        step=3, optimizer=optimizer_state.facts(own), slots=copies(optimizer_state.slots(own, source))
+    )
+    model = Model(b"", copies(source.state_dict()), Signature((), ()))
+    store.keep("net", model, state=state)
+    optimizer = torch.optim.Adam(module.parameters())
+    assert store.load_into(module, "net", optimizer=optimizer).names == ("weight", "bias")
+    trained(source, own, 4)
+    trained(module, optimizer, 4)
+    assert same(module, source)
+
+
+def test_a_module_is_as_it_was_where_its_optimizer_cannot_go_on(store):
+    source, module = nn.Linear(4, 2), nn.Linear(4, 2)
+    before = copies(module.state_dict())
+    model = Model(b"", copies(source.state_dict()), Signature((), ()))
+    store.keep("without", model)
+    state = TrainingState(step=1, optimizer={"kind": "Adam"}, slots={"exp_avg/weigth": np.zeros((2, 4), "f4")})
+    store.keep("with", model, state=state)
+    for name, kind, reason in (("without", VersionNotFound, "kept without"), ("with", UnknownName, "exp_avg/weigth")):
+        with pytest.raises(kind, match=reason):
+            store.load_into(module, name, optimizer=torch.optim.Adam(module.parameters()))
+    assert all(np.array_equal(array, before[name]) for name, array in copies(module.state_dict()).items())
 
 
 class Tied(nn.Module):

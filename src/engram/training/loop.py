@@ -22,6 +22,7 @@ from engram.errors import DataError, Interrupted, UsageError
 from engram.plugins import options
 from engram.records import Checkpoint, Task, TrainingState
 from engram.records.pipeline import TrainSection
+from engram.training import optimizer_state
 from engram.training import state as states
 from engram.training.average import Average
 from engram.training.feed import Feed, order
@@ -152,7 +153,7 @@ class Training:
         """Go on from this checkpoint instead of from the start."""
         kept = checkpoint.state
         states.load_weights(self.network, checkpoint.weights)
-        states.restore_slots(self._optimizer, self.network, kept.slots)
+        optimizer_state.restore_slots(self._optimizer, self.network, kept.slots)
         states.restore_random(kept.random)
         if self._average is not None:
             self._average.restore({name: states.tensor(values) for name, values in kept.average.items()})
@@ -194,8 +195,8 @@ class Training:
                 epoch=place.epoch,
                 step=place.step,
                 position=place.position,
-                optimizer=states.optimizer_facts(self._optimizer),
-                slots=near(states.slots(self._optimizer, self.network), "slots"),
+                optimizer=optimizer_state.facts(self._optimizer),
+                slots=near(optimizer_state.slots(self._optimizer, self.network), "slots"),
                 scheduler={"name": self._rate.name, "step": place.step, "steps": self._steps},
                 average=near(self._average.shadow, "average") if self._average else {},
                 random=states.random_state(),

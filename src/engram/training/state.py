@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,15 +19,11 @@ from engram.errors import UsageError
 __all__ = [
     "Staging",
     "array",
-    "beside",
     "copies",
     "load_weights",
-    "optimizer_facts",
     "random_state",
     "restore_random",
-    "restore_slots",
     "seed_all",
-    "slots",
     "tensor",
 ]
 
@@ -127,45 +122,6 @@ def load_weights(network: nn.Module, weights: Mapping[str, ndarray]) -> None:
                     f"the weights do not fit the network: {name!r} has {shapes}; resume with the lock file"
                 )
             value.copy_(tensor(weights[name]))
-
-
-def slots(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
-    """The optimizer's tensors by ``SLOT/PARAMETER``."""
-    found: dict[str, Tensor] = {}
-    for name, parameter in network.named_parameters():
-        for slot, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, Tensor):
-                found[f"{slot}/{name}"] = value
-    return found
-
-
-def restore_slots(optimizer: torch.optim.Optimizer, network: nn.Module, kept: Mapping[str, ndarray]) -> None:
-    """Give the optimizer its tensors back."""
-    by_name = dict(network.named_parameters())
-    for place, value in kept.items():
-        slot, _, name = place.partition("/")
-        parameter = by_name[name]
-        optimizer.state[parameter][slot] = beside(tensor(value), parameter)
-
-
-def beside(value: Tensor, parameter: Tensor) -> Tensor:
-    """A slot on the device of its parameter and, where it has the same shape, in the same order of memory.
-
-    The fused kernels want the same strides.
-    """
-    moved = value.to(parameter.device)
-    if moved.shape != parameter.shape:
-        return moved
-    return torch.empty_like(parameter, dtype=moved.dtype, requires_grad=False).copy_(moved)
-
-
-def optimizer_facts(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """What the optimizer is, as plain JSON values."""
-    groups = [
-        {k: v for k, v in group.items() if k != "params" and isinstance(v, (bool, int, float, str, tuple))}
-        for group in optimizer.param_groups
-    ]
-    return {"kind": type(optimizer).__name__, "groups": groups}
 
 
 def seed_all(seed: int) -> None:

@@ -25,6 +25,7 @@ from engram.store.files import Files
 from engram.store.training import trees
 from engram.store.training.stateful import Stateful
 from engram.store.weights import contents, filling
+from engram.training import optimizer_state
 from engram.training import state as states
 
 __all__ = ["Parts", "bare", "checkpoint", "fits", "name", "restore"]
@@ -357,4 +358,4 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, state: 
 
 def _finding(state: TrainingState, near: Tensor) -> Callable[[str], Tensor]:
     """What finds a tensor by its key and puts it beside another."""
-    return lambda key: states.beside(states.tensor(state.slots[key]), near)
+    return lambda key: optimizer_state.beside(states.tensor(state.slots[key]), near)

@@ -19,6 +19,7 @@ from engram.store.weights import contents
 from engram.store.writing import Site
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from engram.store.weights.filling import Filled
@@ -113,24 +114,44 @@ class Versions(Opened):
         wanted = given.words(names, "names", "layer1.weight")
         return contents.weights(self._files(reference, verify=verify), wanted)
 
-    def load_into(self, module: nn.Module, reference: str, *, strict: bool = True, verify: bool = False) -> Filled:
+    def load_into(
+        self,
+        module: nn.Module,
+        reference: str,
+        *,
+        optimizer: torch.optim.Optimizer | None = None,
+        strict: bool = True,
+        verify: bool = False,
+    ) -> Filled:
         """Copy the weights of a version into a torch module that is there already, in place, wherever it is.
 
         Args:
             module: its parameters and buffers are filled.
             reference: to the version.
+            optimizer: of the module's parameters; goes on from the version's training state, whoever trained it.
             strict: whether a name that only one side has is an error; if not, it is passed over.
             verify: hash the weights, too, before they are copied.
 
         Raises:
             UnknownName: only one side has a name; nothing was copied.
             ShapeError: a shape or a type differs; nothing was copied.
-            UsageError: a parameter has no memory yet, or two weights are to share one; nothing was copied.
+            UsageError: a parameter has no memory yet, two weights are to share one, or the training state is another
+                optimizer's; nothing was copied.
+            VersionNotFound: an optimizer was given, and the version was kept without a training state.
             StoreError: something in the version is gone or damaged.
         """
         from engram.store.weights import filling  # imports torch, which who loads no module does without
 
-        return filling.fill(module, self._files(reference, verify=verify), strict=strict)
+        files = self._files(reference, verify=verify)
+        if optimizer is None:
+            return filling.fill(module, files, strict=strict)
+        from engram.training import optimizer_state
+
+        state = contents.state(files)
+        optimizer_state.fit(optimizer, module, state)
+        filled = filling.fill(module, files, strict=strict)
+        optimizer_state.restore(optimizer, module, state)
+        return filled
 
     def version(self, reference: str) -> Version:
         """The version that a reference means."""

@@ -16,10 +16,16 @@ from numpy import ndarray
 
 from engram.errors import ConversionError
 from engram.formats._tensorflow import (
+    write_convolution,
     write_elementwise,
+    write_filling,
     write_matrix,
+    write_normalization,
+    write_places,
+    write_pooling,
     write_recurrent,
     write_reduction,
+    write_resizing,
     write_shape,
     write_text,
 )
@@ -33,10 +39,16 @@ from engram.records import Model
 __all__ = ["Lowered", "Lowering", "lowered", "speaks"]
 
 _WRITERS: Writers = {
+    **write_convolution.WRITERS,
     **write_elementwise.WRITERS,
+    **write_filling.WRITERS,
     **write_matrix.WRITERS,
+    **write_normalization.WRITERS,
+    **write_places.WRITERS,
+    **write_pooling.WRITERS,
     **write_recurrent.WRITERS,
     **write_reduction.WRITERS,
+    **write_resizing.WRITERS,
     **write_shape.WRITERS,
     **write_text.WRITERS,
 }

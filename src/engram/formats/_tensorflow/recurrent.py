@@ -148,7 +148,7 @@ def _written(call: Call, loop: _Loop, listing: Listing) -> Items | None:
 
 
 def _results(call: Call, loop: _Loop, listing: Listing, found: list[Tensor], back: bool) -> Items:
-    from engram.formats._tensorflow.read_shape import reversed_along
+    from engram.formats._tensorflow.read_pieces import reversed_along
 
     made: list[Value] = list(call.inputs)
     series = reversed_along(call, found[0], [0]) if back else found[0]

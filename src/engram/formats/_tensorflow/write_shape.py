@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from engram.formats._tensorflow.job import Job, Writer, Writers
+from engram.formats._tensorflow.job import Job, Writers
 from engram.formats._tensorflow.sheet import Kind, Operand, Shape
 from engram.formats._tensorflow.values import inverse
-from engram.formats._tensorflow.write_elementwise import binary
 
-__all__ = ["WRITERS", "joined", "lengths", "shape_of", "sliced"]
+__all__ = ["FAR", "WRITERS", "joined", "lengths", "shape_of", "sliced", "stored_shape", "taken"]
 
-_FAR = 2**31 - 1
+FAR = 2**31 - 1
 _LONGEST = 64
 
 
@@ -24,7 +23,7 @@ def shape_of(job: Job, value: Operand) -> Operand:
     made = job.one("Shape", stored, dtype="int64", shape=(value.rank,), out_type=Kind("int64"))
     if not value.turn:
         return made
-    return _taken(job, made, job.sheet.constant(list(value.turn), "int64"), 0)
+    return taken(job, made, job.sheet.constant(list(value.turn), "int64"), 0)
 
 
 def lengths(job: Job, value: Operand, axes: list[int]) -> Operand:
@@ -33,7 +32,7 @@ def lengths(job: Job, value: Operand, axes: list[int]) -> Operand:
     known = [shape[axis] for axis in axes]
     if all(isinstance(axis, int) for axis in known):
         return job.sheet.constant(known, "int64")
-    return _taken(job, shape_of(job, value), job.sheet.constant(axes, "int64"), 0)
+    return taken(job, shape_of(job, value), job.sheet.constant(axes, "int64"), 0)
 
 
 def joined(job: Job, values: list[Operand], axis: int) -> Operand:
@@ -67,7 +66,7 @@ def _strided(
     return job.one("StridedSlice", value, *given, shape=shape, **said)
 
 
-def _taken(job: Job, value: Operand, places: Operand, axis: int, shape: Shape = None) -> Operand:
+def taken(job: Job, value: Operand, places: Operand, axis: int, shape: Shape = None) -> Operand:
     where = job.sheet.constant(axis, "int32")
     said: dict[str, Any] = {
         "Tparams": Kind(value.dtype),
@@ -165,11 +164,11 @@ def _concat(job: Job) -> tuple[Operand, ...]:
     if len(turns) == 1 and turns != {()}:
         turn = next(iter(turns))
         made = joined(job, [job.sheet.stored(value) for value in values], turn[axis])
-        return (job.sheet.turned(replace(made, shape=_back(job.shapes[0], turn)), turn),)
+        return (job.sheet.turned(replace(made, shape=stored_shape(job.shapes[0], turn)), turn),)
     return (joined(job, values, axis),)
 
 
-def _back(shape: Shape, turn: tuple[int, ...]) -> Shape:
+def stored_shape(shape: Shape, turn: tuple[int, ...]) -> Shape:
     """The shape as a value lies that owes a transposition."""
     return None if shape is None else tuple(shape[axis] for axis in inverse(turn))
 
@@ -190,7 +189,7 @@ def _split(job: Job) -> tuple[Operand, ...]:
     said: dict[str, Any] = {"T": Kind(value.dtype), "Tlen": Kind("int64"), "num_split": count}
     made = job.sheet.several("SplitV", stored, *given, dtypes=[value.dtype] * count, **said)
     shaped = [
-        replace(one, shape=_back(shape, value.turn) if value.turn else shape)
+        replace(one, shape=stored_shape(shape, value.turn) if value.turn else shape)
         for one, shape in zip(made, job.shapes, strict=True)
     ]
     return tuple(job.sheet.turned(one, value.turn) if value.turn else one for one in shaped)
@@ -211,15 +210,15 @@ def _slice(job: Job) -> tuple[Operand, ...]:
     for number, start, end, step in zip(axes, starts, ends, steps, strict=True):
         axis = job.axis(number, rank)
         place = value.turn[axis] if value.turn else axis
-        start = 0 if step > 0 and start <= -_FAR else start  # noqa: PLW2901 - the same place, as TensorFlow writes it
+        start = 0 if step > 0 and start <= -FAR else start  # noqa: PLW2901 - the same place, as TensorFlow writes it
         cuts[0][place], cuts[1][place], cuts[2][place] = start, end, step
-        whole = start == 0 if step > 0 else start >= _FAR or start == -1
+        whole = start == 0 if step > 0 else start >= FAR or start == -1
         closed[0] |= 0 if whole else 1 << place
-        closed[1] |= 0 if (end >= _FAR if step > 0 else end <= -_FAR) else 1 << place
+        closed[1] |= 0 if (end >= FAR if step > 0 else end <= -FAR) else 1 << place
     masks = [sum(1 << p for p in range(rank)) & ~bits for bits in closed]
-    tame = tuple([max(-_FAR, min(_FAR, number)) for number in part] for part in cuts)
+    tame = tuple([max(-FAR, min(FAR, number)) for number in part] for part in cuts)
     made = _strided(job, job.sheet.stored(value), (tame[0], tame[1], tame[2]), (masks[0], masks[1]))
-    made = replace(made, shape=_back(job.shapes[0], value.turn) if value.turn else job.shapes[0])
+    made = replace(made, shape=stored_shape(job.shapes[0], value.turn) if value.turn else job.shapes[0])
     return (job.sheet.turned(made, value.turn) if value.turn else made,)
 
 
@@ -250,246 +249,15 @@ def _dynamic_slice(job: Job, value: Operand) -> Operand:
     return job.one("StridedSlice", value, *given, shape=job.shapes[0], Index=Kind("int64"), **said)
 
 
-def _gather(job: Job) -> tuple[Operand, ...]:
-    value, places = job.get(0), job.get(1)
-    axis = job.axis(int(job.said("axis", 0)), value.rank)
-    length = (value.shape or ())[axis]
-    if places.constant is not None and isinstance(length, int):
-        places = job.sheet.constant(np.where(places.constant < 0, places.constant + length, places.constant))
-    elif places.constant is None or (places.constant < 0).any():
-        # TensorFlow does not count from the end
-        below = binary(job, "Less", places, job.number(0, places), "bool")
-        ends = job.reshape(lengths(job, value, [axis]), [])
-        ends = job.cast(ends, places.dtype)
-        places = binary(job, "AddV2", places, binary(job, "Mul", job.cast(below, places.dtype), ends))
-    return (_taken(job, value, places, axis, job.shapes[0]),)
-
-
-def _gather_elements(job: Job) -> tuple[Operand, ...]:
-    """Along the last axis, with the axes before it shared."""
-    value, places = job.get(0), job.get(1)
-    axis = job.axis(int(job.said("axis", 0)), value.rank)
-    rank = value.rank
-    order = (*(i for i in range(rank) if i != axis), axis)
-    value, places = job.sheet.turned(value, order), job.sheet.turned(places, order)
-    said: dict[str, Any] = {
-        "Tparams": Kind(value.dtype),
-        "Tindices": Kind(places.dtype),
-        "Taxis": Kind("int32"),
-        "batch_dims": rank - 1,
-    }
-    shape = None if places.shape is None else places.shape
-    made = job.sheet.emit("GatherV2", value, places, job.sheet.constant(rank - 1, "int32"), shape=shape, **said)
-    return (job.sheet.turned(made, inverse(order)),)
-
-
-def _gather_nd(job: Job) -> tuple[Operand, ...]:
-    if int(job.said("batch_dims", 0)):
-        raise job.refused("gathers along shared axes")
-    value, places = job.get(0), job.get(1)
-    said: dict[str, Any] = {"Tparams": Kind(value.dtype), "Tindices": Kind(places.dtype)}
-    return (job.sheet.emit("GatherNd", value, places, shape=job.shapes[0], **said),)
-
-
-def _scatter_nd(job: Job) -> tuple[Operand, ...]:
-    word = job.said("reduction", "none")
-    operation = {
-        "none": "TensorScatterUpdate",
-        "add": "TensorScatterAdd",
-        "max": "TensorScatterMax",
-        "min": "TensorScatterMin",
-    }.get(word)
-    if operation is None:
-        raise job.refused(f"scatters with {word}")
-    value, places, updates = job.get(0), job.get(1), job.get(2)
-    return (job.one(operation, value, places, updates, shape=value.shape, Tindices=Kind(places.dtype)),)
-
-
-def _expand(job: Job) -> tuple[Operand, ...]:
-    value, target = job.get(0), job.get(1)
-    wanted = job.whole(1)
-    if wanted is not None and value.shape is not None:
-        full = (1,) * (len(wanted) - len(value.shape)) + value.shape
-        if all(length in {1, axis} for length, axis in zip(wanted, full[len(full) - len(wanted) :], strict=True)):
-            # lengths of one keep what is there, which TensorFlow's operation would refuse
-            return (
-                value
-                if len(value.shape) >= len(wanted)
-                else job.reshape(value, _padded(job, value, len(wanted)), job.shapes[0]),
-            )
-    like = job.sheet.emit("BroadcastArgs", shape_of(job, value), job.cast(target, "int64"), shape=None, T=Kind("int64"))
-    return (job.one("BroadcastTo", value, like, shape=job.shapes[0], Tidx=Kind("int64")),)
-
-
-def _padded(job: Job, value: Operand, rank: int) -> Operand:
-    ones = job.sheet.constant([1] * (rank - value.rank), "int64")
-    return joined(job, [ones, lengths(job, value, list(range(value.rank)))], 0)
-
-
-def _tile(job: Job) -> tuple[Operand, ...]:
-    counts = job.get(1)
-    return (job.one("Tile", job.get(0), counts, shape=job.shapes[0], Tmultiples=Kind(counts.dtype)),)
-
-
-def _constant_of_shape(job: Job) -> tuple[Operand, ...]:
-    value = job.said("value")
-    filler = job.sheet.constant(np.asarray(value).reshape(()) if value is not None else np.float32(0))
-    shape = job.get(0)
-    return (
-        job.sheet.emit(
-            "Fill",
-            shape,
-            filler,
-            dtype=filler.dtype,
-            shape=job.shapes[0],
-            T=Kind(filler.dtype),
-            index_type=Kind(shape.dtype),
-        ),
-    )
-
-
-def _range(job: Job) -> tuple[Operand, ...]:
-    ends = job.get(0), job.get(1), job.get(2)
-    return (job.sheet.emit("Range", *ends, shape=job.shapes[0], Tidx=Kind(ends[0].dtype)),)
-
-
-def _pad(job: Job) -> tuple[Operand, ...]:
-    value, amounts, mode = job.get(0), job.whole(1), job.said("mode", "constant")
-    axes = job.whole(3) if job.maybe(3) is not None else None
-    if amounts is None or mode not in {"constant", "reflect", "edge"}:
-        raise job.refused(f"pads in mode {mode}, or by amounts that hang on data")
-    rank = value.rank
-    places = [job.axis(axis, rank) for axis in axes] if axes is not None else list(range(rank))
-    pairs = [[0, 0] for _ in range(rank)]
-    for i, axis in enumerate(places):
-        pairs[value.turn[axis] if value.turn else axis] = [amounts[i], amounts[i + len(places)]]
-    stored = job.sheet.stored(value)
-    made = padded(job, stored, pairs, mode, job.maybe(2))
-    made = replace(made, shape=_back(job.shapes[0], value.turn) if value.turn else job.shapes[0])
-    return (job.sheet.turned(made, value.turn) if value.turn else made,)
-
-
-def padded(
-    job: Job, value: Operand, pairs: list[list[int]], mode: str = "constant", filler: Operand | None = None
-) -> Operand:
-    """A value with more at its ends, or less where the numbers are negative.
-
-    Args:
-        job: of the node.
-        value: with nothing owed.
-        pairs: how much before and after, for each axis.
-        mode: ``constant``, ``reflect`` or ``edge``.
-        filler: what stands there; zeros if None.
-    """
-    for axis, (before, after) in enumerate(pairs):
-        if before < 0 or after < 0:
-            value = sliced(job, value, axis, max(-before, 0), after if after < 0 else _FAR)
-    grown = [[max(before, 0), max(after, 0)] for before, after in pairs]
-    if not any(any(pair) for pair in grown):
-        return value
-    if mode == "edge":
-        return _edged(job, value, grown)
-    amounts = job.sheet.constant(grown, "int32")
-    if mode == "reflect":
-        return job.one("MirrorPad", value, amounts, shape=None, Tpaddings=Kind("int32"), mode="REFLECT")
-    zero = filler if filler is not None else job.number(0, value)
-    zero = job.reshape(zero, []) if zero.shape else zero
-    return job.one("PadV2", value, amounts, zero, shape=None, Tpaddings=Kind("int32"))
-
-
-def _edged(job: Job, value: Operand, pairs: list[list[int]]) -> Operand:
-    rank = len(pairs)
-    shape = value.shape
-    for axis, (before, after) in enumerate(pairs):
-        pieces = [value]
-        ones = [1] * rank
-        if before:
-            ones[axis] = before
-            first = replace(sliced(job, value, axis, 0, 1), shape=shape)
-            pieces.insert(0, job.one("Tile", first, job.sheet.constant(ones, "int64"), Tmultiples=Kind("int64")))
-        if after:
-            ones[axis] = after
-            last = replace(sliced(job, value, axis, -1, _FAR), shape=shape)
-            pieces.append(job.one("Tile", last, job.sheet.constant(ones, "int64"), Tmultiples=Kind("int64")))
-        value = replace(joined(job, pieces, axis), shape=shape)
-    return value
-
-
-def _one_hot(job: Job) -> tuple[Operand, ...]:
-    places, ends = job.get(0), job.get(2)
-    depth = job.cast(job.reshape(job.get(1), []), "int32")
-    off, on = (job.reshape(sliced(job, ends, 0, place, place + 1), []) for place in (0, 1))
-    if places.dtype not in {"int32", "int64", "uint8"}:
-        places = job.cast(places, "int64")
-    axis = int(job.said("axis", -1))
-    axis = -1 if axis in {-1, places.rank} else job.axis(axis, places.rank + 1)
-    said: dict[str, Any] = {"T": Kind(ends.dtype), "TI": Kind(places.dtype), "axis": axis}
-    return (job.sheet.emit("OneHot", places, depth, on, off, dtype=ends.dtype, shape=job.shapes[0], **said),)
-
-
-def _trilu(job: Job) -> tuple[Operand, ...]:
-    value = job.get(0)
-    numbers = job.whole(1) if job.maybe(1) is not None else [0]
-    if numbers is None:
-        raise job.refused("takes its diagonal from data")
-    k, upper = numbers[0], bool(job.said("upper", 1))
-    if (upper and k > 0) or (not upper and k < 0):
-        raise job.refused(f"keeps from diagonal {k}")
-    low, high = (-k, -1) if upper else (-1, k)
-    ends = job.sheet.constant(low, "int64"), job.sheet.constant(high, "int64")
-    return (job.one("MatrixBandPart", value, *ends, shape=value.shape, Tindex=Kind("int64")),)
-
-
-def _non_zero(job: Job) -> tuple[Operand, ...]:
-    found = job.one("Where", job.get(0), dtype="int64", shape=("?", job.get(0).rank))
-    return (job.sheet.turned(found, (1, 0)),)
-
-
-def _depth(kind: str) -> Writer:
-    def write(job: Job) -> tuple[Operand, ...]:
-        value, block = job.get(0), int(job.said("blocksize"))
-        if job.said("mode", "DCR") != "DCR":
-            raise job.refused("orders depth by columns first")
-        laid = job.sheet.turned(value, (0, 2, 3, 1))
-        made = job.one(kind, laid, shape=None, block_size=block, data_format="NHWC")
-        made = replace(made, shape=_back(job.shapes[0], (0, 3, 1, 2)))
-        return (job.sheet.turned(made, (0, 3, 1, 2)),)
-
-    return write
-
-
-def _eye_like(job: Job) -> tuple[Operand, ...]:
-    shape = job.get(0).shape or ()
-    if not all(isinstance(axis, int) for axis in shape):
-        raise job.refused("makes a unit matrix of unknown size")
-    rows, columns = (int(axis) for axis in shape if isinstance(axis, int))
-    return (job.sheet.constant(np.eye(rows, columns, int(job.said("k", 0))), job.get(0).dtype),)
-
-
 WRITERS: Writers = {
     "Concat": _concat,
-    "ConstantOfShape": _constant_of_shape,
-    "DepthToSpace": _depth("DepthToSpace"),
-    "Expand": _expand,
-    "EyeLike": _eye_like,
     "Flatten": _flatten,
-    "Gather": _gather,
-    "GatherElements": _gather_elements,
-    "GatherND": _gather_nd,
-    "NonZero": _non_zero,
-    "OneHot": _one_hot,
-    "Pad": _pad,
-    "Range": _range,
     "Reshape": _reshape,
-    "ScatterND": _scatter_nd,
     "Shape": _shape,
     "Size": _size,
     "Slice": _slice,
-    "SpaceToDepth": _depth("SpaceToDepth"),
     "Split": _split,
     "Squeeze": _squeeze,
-    "Tile": _tile,
     "Transpose": _transpose,
-    "Trilu": _trilu,
     "Unsqueeze": _unsqueeze,
 }

@@ -1,4 +1,4 @@
-"""Operations that join, divide, repeat and fill."""
+"""Operations of TensorFlow that join tensors, divide them, repeat them and fill new ones, as they are read."""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ def _constant(call: Call) -> Items:
 
 
 def lengths(call: Call) -> Items:
+    """The lengths of the axes of a tensor: numbers where all are known, else computed when rows are there."""
     value = call.inputs[0]
     kind = call.node.type("out_type", "int32")
     if isinstance(value, Variable):

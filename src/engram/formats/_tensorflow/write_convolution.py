@@ -119,6 +119,7 @@ def _convolved(job: Job, laid: Operand, kernel: Operand, how: tuple[list[int], l
 
 
 def inserted(shape: Shape) -> Shape:
+    """The shape with an axis of one after the rows; unknown if it is."""
     return None if shape is None else (shape[0], 1, *shape[1:])
 
 

@@ -67,6 +67,7 @@ def _strided(
 
 
 def taken(job: Job, value: Operand, places: Operand, axis: int, shape: Shape = None) -> Operand:
+    """Parts of a value along an axis, by their places (``GatherV2``)."""
     where = job.sheet.constant(axis, "int32")
     said: dict[str, Any] = {
         "Tparams": Kind(value.dtype),

@@ -171,14 +171,20 @@ def test_one_operator_for_a_layer_of_attention_is_taken_apart(options, tmp_path,
 
 
 class Timed(nn.Module):
-    """Two layers of time."""
+    """Layers of time, two of them if nothing else is said."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, **options) -> None:
         super().__init__()
-        self.layer = getattr(nn, kind)(4, 6, num_layers=2, bidirectional=True, batch_first=True)
+        self.layer = getattr(nn, kind)(4, 6, **{"num_layers": 2, "bidirectional": True, "batch_first": True, **options})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layer(x)[0]
+
+
+def test_five_layers_of_time_without_biases_are_as_wide_as_their_states(tmp_path, monkeypatch):
+    module, rows = Timed("LSTM", num_layers=5, bias=False).eval(), torch.randn(2, 3, 4)
+    model = converted(saved(module, tmp_path / "model.pt"), tmp_path, monkeypatch)
+    np.testing.assert_allclose(answers(model, rows)[0], module(rows).detach().numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])

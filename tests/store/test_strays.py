@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import engram
-from engram.errors import EngramError, StoreError, VersionNotFound
+from engram.errors import EngramError, StoreError, UsageError, VersionNotFound
 from engram.store.store import open as open_store
 
 
@@ -214,6 +214,8 @@ def test_what_only_an_alias_tells_of_is_lost_and_comes_back(store, network, cloc
     assert store.rebuild().lost == (second.digest,)
     with pytest.raises(StoreError, match="cannot be read"):
         store.sweep(grace=0)
+    with pytest.raises(UsageError, match=r"income@prod points at .* which is lost; move it first"):
+        store.forget(second.digest)
     assert store.repair(other)[1] == []
     assert store.version("income@prod").digest == second.digest
     assert store.verify() == []

@@ -103,19 +103,20 @@ def _convolved(job: Job, laid: Operand, kernel: Operand, how: tuple[list[int], l
     strides, dilations, padding = how
     spatial = len(strides)
     if spatial == 1:
-        # a row is a picture of height one
-        rank3 = job.one(
-            "ExpandDims", laid, job.sheet.constant(1, "int32"), shape=inserted(laid.shape), Tdim=Kind("int32")
-        )
-        flat = job.one(
-            "ExpandDims", kernel, job.sheet.constant(0, "int32"), shape=(1, *(kernel.shape or ())), Tdim=Kind("int32")
-        )
+        rank3, flat = _pictures(job, laid, kernel)
         made = _convolved(job, rank3, flat, ([1, *strides], [1, *dilations], padding))
         return job.one("Squeeze", made, squeeze_dims=[1])
     said: dict[str, Any] = {"strides": [1, *strides, 1], "dilations": [1, *dilations, 1], "padding": padding}
     if spatial == 3:
         return job.one("Conv3D", laid, kernel, data_format="NDHWC", **said)
     return job.one("Conv2D", laid, kernel, data_format="NHWC", explicit_paddings=[], use_cudnn_on_gpu=True, **said)
+
+
+def _pictures(job: Job, laid: Operand, kernel: Operand) -> tuple[Operand, Operand]:
+    """Rows and their kernel as pictures of height one."""
+    one, none = job.sheet.constant(1, "int32"), job.sheet.constant(0, "int32")
+    rank3 = job.one("ExpandDims", laid, one, shape=inserted(laid.shape), Tdim=Kind("int32"))
+    return rank3, job.one("ExpandDims", kernel, none, shape=(1, *(kernel.shape or ())), Tdim=Kind("int32"))
 
 
 def inserted(shape: Shape) -> Shape:
@@ -150,12 +151,7 @@ def _backwards(job: Job, laid: Operand, kernel: Operand, how: tuple[list[int], l
     strides, dilations, window = how
     spatial = len(strides)
     if spatial == 1:
-        rank3 = job.one(
-            "ExpandDims", laid, job.sheet.constant(1, "int32"), shape=inserted(laid.shape), Tdim=Kind("int32")
-        )
-        flat = job.one(
-            "ExpandDims", kernel, job.sheet.constant(0, "int32"), shape=(1, *(kernel.shape or ())), Tdim=Kind("int32")
-        )
+        rank3, flat = _pictures(job, laid, kernel)
         made = _backwards(job, rank3, flat, ([1, *strides], [1, *dilations], [1, *window]))
         return job.one("Squeeze", made, squeeze_dims=[1])
     ahead = [lengths(job, laid, [0])]

@@ -7,7 +7,7 @@ takes the place of torch's own again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
@@ -24,14 +24,9 @@ def called(name: str) -> Callable[..., Any] | None:
     return _OURS.get(name)
 
 
-def _shape(rows: Tensor, state: Tensor, *, weights: Sequence[Tensor], two: bool) -> Tensor:
-    """What comes out at every step, of the number of steps and rows that went in."""
-    return rows.new_empty(rows.shape[0], rows.shape[1], (2 if two else 1) * _width(state, weights))
-
-
-def _width(state: Tensor, weights: Sequence[Tensor]) -> int:
-    """Length of what comes out: that of a state, unless the states are projected."""
-    return int(weights[-1].shape[0]) if len(weights) % 5 == 0 and weights[-1].ndim == 2 else int(state.shape[2])
+def _shape(rows: Tensor, state: Tensor, *, two: bool) -> Tensor:
+    """What comes out at every step: as many steps and rows as went in, as wide as a state, projected or not."""
+    return rows.new_empty(rows.shape[0], rows.shape[1], (2 if two else 1) * state.shape[2])
 
 
 def _simple(name: str) -> Any:  # noqa: ANN401 - torch's own record
@@ -44,8 +39,8 @@ def _simple(name: str) -> Any:  # noqa: ANN401 - torch's own record
         return made[0].clone(), made[1].clone()
 
     @layer.register_fake
-    def _(rows: Tensor, state: Tensor, weights: list[Tensor], *rest: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-        return _shape(rows, state, weights=weights, two=rest[4]), torch.empty_like(state)
+    def _(rows: Tensor, state: Tensor, _weights: list[Tensor], *rest: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        return _shape(rows, state, two=rest[4]), torch.empty_like(state)
 
     return layer
 
@@ -59,8 +54,8 @@ def _lstm(rows: Tensor, states: list[Tensor], *rest: Any) -> tuple[Tensor, Tenso
 
 
 @_lstm.register_fake
-def _(rows: Tensor, states: list[Tensor], weights: list[Tensor], *rest: Any) -> tuple[Tensor, ...]:  # noqa: ANN401
-    made = _shape(rows, states[0], weights=weights, two=rest[4])
+def _(rows: Tensor, states: list[Tensor], _weights: list[Tensor], *rest: Any) -> tuple[Tensor, ...]:  # noqa: ANN401
+    made = _shape(rows, states[0], two=rest[4])
     return made, torch.empty_like(states[0]), torch.empty_like(states[1])
 
 

@@ -32,8 +32,6 @@ __all__ = ["Parts", "bare", "checkpoint", "fits", "name", "restore"]
 
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 _OFFENDING = re.compile(r"[^a-z0-9._-]+")
-
-
 _STATEFUL = ("state_dict", "load_state_dict")
 
 

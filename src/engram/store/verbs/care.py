@@ -169,13 +169,20 @@ class Care(Opened):
 
         Raises:
             VersionNotFound: nothing of that name is lost.
+            UsageError: an alias points at it.
         """
         wanted = given.text(what, "the lost version", "income:7")
         with self._reading() as connection:
+            aliases = history.current(connection)
             gone = {one.digest: one.called for one in strays.look(self._plain, connection) if one.lost}
         chosen = [digest for digest, called in gone.items() if wanted in {digest, called}]
         if not chosen:
             raise VersionNotFound(f"no version {wanted!r} is lost in {self.url}; {nearest(wanted, gone.values())}")
+        for alias, target in aliases.items():
+            if target in chosen:
+                raise UsageError(
+                    f"{alias} points at {wanted}, which is lost; move it first with engram alias {alias} REF"
+                )
         for digest in chosen:
             lost.forget(self._plain, digest)
             writing.discard(self._site, self._catalog.write(lambda c: leases.mark(c, {digest}, self._now())))  # noqa: B023 - called at once

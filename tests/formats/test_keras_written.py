@@ -230,6 +230,54 @@ def test_neither_drawing_nor_writing_a_network_copies_its_numbers(form, suffix, 
     assert {k: v.tobytes() for k, v in again.weights.items()} == {k: v.tobytes() for k, v in model.weights.items()}
 
 
+@pytest.mark.parametrize(("form", "suffix"), [(keras, ".keras"), (hdf5, ".h5")])
+def test_a_network_of_turned_and_joined_weights_is_never_in_memory_twice(form, suffix, tmp_path):
+    builder, name, width = Builder([TensorSpec("x", "float32", ("batch", 3, 512))], name="network"), "x", 512
+    draw = np.random.default_rng(0)
+    for number in range(12):
+        weight = builder.constant(draw.normal(size=(width, width)).astype("f4"), f"dense_{number}.weight")
+        name = builder.node("MatMul", name, builder.node("Transpose", weight, perm=[1, 0]))
+    name = builder.node("Transpose", name, perm=[1, 0, 2])
+    for number in range(3):
+        kernels = [
+            builder.constant(draw.normal(size=(1, 4 * width, width)).astype("f4"), f"{k}_{number}") for k in "wr"
+        ]
+        steps = builder.node("LSTM", name, *kernels, hidden_size=width)
+        name = builder.node("Squeeze", steps, builder.constant(np.array([1])))
+    builder.node("Identity", name, name="y")
+    output = TensorSpec("y", "float32", (3, "batch", width))
+    graph, weights = detach(onnx.ModelProto.FromString(builder.finish([output])))
+    model = Model(graph, weights, Signature(signature(graph).inputs, (output,)))
+    total = sum(array.nbytes for array in weights.values())
+    peaks = []
+    for ask in (form.write, lambda _, path: form.read(path, Limits())):
+        tracemalloc.start()
+        try:
+            again = ask(model, tmp_path / f"network{suffix}")
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[0] < total / 2
+    assert peaks[1] < 1.5 * total
+    assert {k: v.tobytes() for k, v in again.weights.items()} == {k: v.tobytes() for k, v in weights.items()}
+
+
+def test_weights_that_are_moved_over_and_over_again_are_followed_in_time():
+    builder = Builder([TensorSpec("x", "float32", ("batch", 4))], name="network")
+    name = builder.constant(np.arange(16, dtype=np.float32).reshape(4, 4), "w")
+    bounds = [builder.constant(np.array([number])) for number in (1, 5, 0)]
+    for _ in range(60):  # to look at it twice each time would take 2 ** 60 looks
+        name = builder.node("Slice", builder.node("Concat", name, name, axis=0), *bounds)
+    for _ in range(300):
+        name = builder.node("Transpose", name, perm=[1, 0])
+    builder.node("MatMul", "x", name, name="y")
+    graph, weights = detach(onnx.ModelProto.FromString(builder.finish([TensorSpec("y", "float32", ("batch", 4))])))
+    low = lower.lowered(graph, weights)
+    (kernel,) = low.weights.values()
+    np.testing.assert_array_equal(kernel, np.roll(weights["w"], -60 % 4, axis=0))
+    assert low.originals(low.weights)["w"].tobytes() == weights["w"].tobytes()
+
+
 def test_weights_without_a_graph_are_refused_where_keras_would_not_find_them(tmp_path):
     loose = Model(b"", {"fc.weight": np.ones(3, np.float32)}, Signature((), ()))
     with pytest.raises(ConversionError, match=r"'fc\.weight' is in no layer of a Keras network"):

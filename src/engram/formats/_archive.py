@@ -148,6 +148,22 @@ class Archive:
             raise self._damaged(member)
         return plain
 
+    def span(self, name: str) -> _files.Span | memoryview:
+        """The bytes of a member, read as they are asked for where it is stored as it is. Only inside of ``opened``.
+
+        Raises:
+            FormatError: it is not there, a bomb, or its bytes are not those of its checksum.
+        """
+        member = self._member(name)
+        if member.method != _STORED:
+            return memoryview(self.read(name, member.size))
+        found, checksum = _files.Span(self._number, member.start, member.size), 0
+        for piece in found.pieces():
+            checksum = crc32(piece, checksum)
+        if checksum != member.checksum:
+            raise self._damaged(member)
+        return found
+
     def plain(self, name: str) -> ndarray:
         """The bytes of a member however it is kept, (size,) uint8, in memory of their own; see ``copy``.
 

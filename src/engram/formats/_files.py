@@ -21,6 +21,7 @@ from numpy import ndarray
 from engram.errors import ConversionError, FormatError, UsageError
 
 __all__ = [
+    "Span",
     "beginning",
     "flush",
     "folded",
@@ -30,6 +31,7 @@ __all__ = [
     "portion",
     "read",
     "safe_join",
+    "spanned",
     "usual_mode",
     "workplace",
 ]
@@ -37,6 +39,47 @@ __all__ = [
 _HEAD = 4096
 _PIECE = 2**20
 """Bytes at a time: what a second look still finds near the processor."""
+_BLOCK = 2**16
+"""Bytes that are read along with a few that are asked for, because more of them will be."""
+
+
+class Span:
+    """Bytes of an open file, of which only those are read that are asked for; a file larger than memory is no matter.
+
+    Args:
+        number: of the file, which stays open as long as bytes are asked for.
+        begin: of the first byte.
+        size: how many; the file is seen to have them.
+
+    Raises:
+        FormatError: the file ends before.
+    """
+
+    def __init__(self, number: int, begin: int, size: int) -> None:
+        if begin + size > os.fstat(number).st_size:
+            raise FormatError(f"the file ends before byte {begin + size:,}; it is cut off")
+        self._number, self._begin, self._size = number, begin, size
+        self._block: tuple[int, memoryview] = (0, memoryview(b""))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, span: slice) -> memoryview:
+        """The bytes from a place to another; those of a large span are in memory of their own and may be kept."""
+        start, stop, _ = span.indices(self._size)
+        if stop - start > _HEAD:
+            return portion(self._number, self._begin + start, stop - start).data
+        at, block = self._block
+        if not at <= start <= stop <= at + len(block):
+            at, end = start, min(start + _BLOCK, self._size)
+            block = portion(self._number, self._begin + start, end - start).data.toreadonly()
+            self._block = at, block
+        return block[start - at : stop - at]
+
+    def pieces(self) -> Iterator[memoryview]:
+        """All bytes, one piece after the other, none of which is kept."""
+        for at in range(0, self._size, _PIECE):
+            yield portion(self._number, self._begin + at, min(_PIECE, self._size - at)).data
 
 
 def read(path: Path, largest: int) -> bytes:
@@ -55,6 +98,18 @@ def read(path: Path, largest: int) -> bytes:
             raise FormatError(f"{path} has {size:,} bytes, but at most {largest:,} are read; is it the right file?")
         with os.fdopen(number, "rb", closefd=False) as file:
             return file.read(size)
+
+
+@contextmanager
+def spanned(path: Path) -> Iterator[Span]:
+    """All bytes of a regular file, read as they are asked for.
+
+    Raises:
+        UsageError: there is no such file, or it may not be read.
+        FormatError: it is no regular file.
+    """
+    with _opened(path) as (number, size):
+        yield Span(number, 0, size)
 
 
 def portion(number: int, begin: int, size: int, each: Callable[[memoryview], None] | None = None) -> ndarray:

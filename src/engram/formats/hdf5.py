@@ -44,7 +44,6 @@ CARRIES = ("graph", "weights", "training state", "preprocessing", "names")
 
 _KEY = "engram"
 _WEIGHTS = ".weights.h5"
-_LARGEST = 2**40
 
 
 def recognizes(head: bytes, path: Path) -> bool:  # noqa: ARG001 - the contract of the shelf
@@ -59,9 +58,10 @@ def read(path: Path, limits: Limits) -> Model:
     Raises:
         FormatError: it is damaged or hostile, is not Keras', or has a layer that is not known.
     """
-    held = tree.opened(_files.read(path, _LARGEST), path.name, limits)
-    config = _text(held, "model_config", limits)
-    return _weights(held, limits) if config is None else _model(held, config, limits)
+    with _files.spanned(path) as content:
+        held = tree.opened(content, path.name, limits)
+        config = _text(held, "model_config", limits)
+        return _weights(held, limits) if config is None else _model(held, config, limits)
 
 
 def _model(held: tree.Tree, config: dict[str, Any], limits: Limits) -> Model:
@@ -71,7 +71,7 @@ def _model(held: tree.Tree, config: dict[str, Any], limits: Limits) -> Model:
     if training_config is not None:
         source["training_config"] = training_config
 
-    def arrays(parts: Mapping[str, Part]) -> dict[str, ndarray]:
+    def arrays(parts: Mapping[str, Part]) -> Mapping[str, ndarray]:
         return stored.by_list(held, "model_weights", parts)
 
     def plain() -> Model:
@@ -181,7 +181,11 @@ def state(path: Path, limits: Limits) -> TrainingState | None:
     Raises:
         FormatError: as ``read``, or the state is not that of the optimizer that the file names.
     """
-    held = tree.opened(_files.read(path, _LARGEST), path.name, limits)
+    with _files.spanned(path) as content:
+        return _state(tree.opened(content, path.name, limits), limits)
+
+
+def _state(held: tree.Tree, limits: Limits) -> TrainingState | None:
     config, said = (_text(held, key, limits) for key in ("model_config", "training_config"))
     optimizer = (said or {}).get("optimizer_config")
     if config is None or not isinstance(optimizer, Mapping) or "optimizer_weights" not in held:

@@ -7,7 +7,8 @@ names of their layers (``encoder/dense/kernel``), their values and their layout;
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,14 @@ def read(path: Path, limits: Limits) -> Model:
     Raises:
         FormatError: it is damaged or hostile, or has a layer that is not known.
     """
-    held, config, about = _opened(path, limits)
-    return _model(held, config, about, limits)
+    with _opened(path, limits) as (held, config, about):
+        return _model(held, config, about, limits)
 
 
 def _model(held: tree.Tree, config: dict[str, Any], about: dict[str, Any], limits: Limits) -> Model:
     source = {"format": "keras", "keras_version": str(about.get("keras_version", "")), "config": config}
 
-    def arrays(parts: Mapping[str, Part]) -> dict[str, ndarray]:
+    def arrays(parts: Mapping[str, Part]) -> Mapping[str, ndarray]:
         return stored.by_place(held, parts)
 
     def plain() -> Model:
@@ -145,7 +146,11 @@ def state(path: Path, limits: Limits) -> TrainingState | None:
     Raises:
         FormatError: as ``read``, or the state is not that of the optimizer that the config names.
     """
-    held, config, about = _opened(path, limits)
+    with _opened(path, limits) as (held, config, about):
+        return _state(held, config, about, limits)
+
+
+def _state(held: tree.Tree, config: dict[str, Any], about: dict[str, Any], limits: Limits) -> TrainingState | None:
     optimizer = (config.get("compile_config") or {}).get("optimizer")
     places = [*held.arrays("optimizer/vars"), *held.arrays("_optimizer/vars")]
     if not isinstance(optimizer, Mapping) or not places:
@@ -158,14 +163,14 @@ def state(path: Path, limits: Limits) -> TrainingState | None:
     return states.state_back(_model(held, config, about, limits), made, note) if isinstance(note, Mapping) else made
 
 
-def _opened(path: Path, limits: Limits) -> tuple[tree.Tree, dict[str, Any], dict[str, Any]]:
+@contextmanager
+def _opened(path: Path, limits: Limits) -> Iterator[tuple[tree.Tree, dict[str, Any], dict[str, Any]]]:
     """The arrays of a file, its description of the network, and what it says of itself."""
     with _archive.opened(path, limits) as archive:
         config, about = (_json(archive, name, limits) for name in (_CONFIG, _ABOUT))
         if _WEIGHTS not in archive:
             raise FormatError(f"{path.name} has no {_WEIGHTS}; weights in npz or in several files are not read")
-        content = archive.read(_WEIGHTS, largest=archive.size(_WEIGHTS))
-    return tree.opened(content, f"{path.name}: {_WEIGHTS}", limits), config, about
+        yield tree.opened(archive.span(_WEIGHTS), f"{path.name}: {_WEIGHTS}", limits), config, about
 
 
 def _json(archive: _archive.Archive, name: str, limits: Limits) -> dict[str, Any]:

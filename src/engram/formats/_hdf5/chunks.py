@@ -43,7 +43,8 @@ def numbers(known: Bytes, layout: Layout, shape: tuple[int, ...], dtype: np.dtyp
         data = known[layout.address : layout.address + layout.size]
     if len(data) != size:
         raise known.refused(f"has an array of {list(shape)} numbers in {len(data):,} bytes, not in {size:,}")
-    return np.frombuffer(data, dtype).reshape(shape).astype(_native(dtype))
+    found = np.frombuffer(data, dtype).reshape(shape)
+    return found.astype(_native(dtype), copy=not found.flags.writeable)  # what can be written is a copy of the file's
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:

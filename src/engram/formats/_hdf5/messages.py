@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from engram.errors import FormatError
+from engram.formats._files import Span
 
 __all__ = [
     "EXTERNAL", "LINK", "LINKS", "SYMBOLS", "Bytes", "Kind", "Layout", "Message",
@@ -34,7 +35,7 @@ _FLOATS = {2: (16, 10, 5, 0, 10, 15), 4: (32, 23, 8, 0, 23, 127), 8: (64, 52, 11
 class Bytes:
     """The bytes of a file, of which none beyond the end can be asked for."""
 
-    content: memoryview
+    content: memoryview | Span
     where: str
 
     def __len__(self) -> int:

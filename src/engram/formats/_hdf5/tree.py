@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from numpy import ndarray
 
 from engram.errors import FormatError
+from engram.formats._files import Span
 from engram.formats._hdf5 import chunks, messages
 from engram.formats._hdf5.messages import Bytes, Kind, Layout
 from engram.records import Limits
@@ -106,18 +107,18 @@ class Tree:
         return whole.astype(bool) if node.kind.truth else whole
 
 
-def opened(content: bytes | memoryview, where: str, limits: Limits) -> Tree:
+def opened(content: bytes | memoryview | Span, where: str, limits: Limits) -> Tree:
     """The tree in an HDF5 file.
 
     Args:
-        content: of the whole file.
+        content: of the whole file; of a span the numbers of an array are read when they are asked for.
         where: what to call it in an error.
         limits: the largest of everything that is accepted.
 
     Raises:
         FormatError: it is damaged, or uses what is not read here.
     """
-    known = Bytes(memoryview(content), where)
+    known = Bytes(content if isinstance(content, Span) else memoryview(content), where)
     tree = Tree(where, _content=known, _limits=limits)
     try:
         root = _root(known)

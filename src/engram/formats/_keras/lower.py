@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,34 @@ from numpy import ndarray
 from engram.errors import ConversionError
 from engram.formats._keras import read as reading
 from engram.formats._keras.kind import Part
+from engram.formats._keras.learned import Array, Ground
 from engram.formats._keras.lowering import Lowering
 from engram.formats._keras.parts import arrays
 from engram.formats._keras.said_layers import LAYERS
 from engram.formats._keras.said_operations import OPERATIONS
 from engram.formats._keras.said_recurrences import RECURRENCES
-from engram.formats._keras.words import Array
 
 __all__ = ["NAME", "Lowered", "lowered"]
 
 NAME = "network"
 """What a network is called whose layers are our words for a graph."""
 _NODES = {**LAYERS, **OPERATIONS, **RECURRENCES}
+
+
+class Told(Mapping[str, ndarray]):
+    """Keras' arrays by our names for them, each made when it is asked for and held by nobody."""
+
+    def __init__(self, arrays: Mapping[str, Array], weights: Mapping[str, ndarray]) -> None:
+        self._arrays, self._weights = arrays, weights
+
+    def __getitem__(self, name: str) -> ndarray:
+        return np.asarray(self._arrays[name].valued(self._weights), order="C")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
 
 
 class Lowered:
@@ -34,109 +50,103 @@ class Lowered:
         weights: Keras' arrays by our names for them.
         names: weight of the graph → the array that is all of it and nothing else, where there is one.
         kept: names of weights that cannot be found again in the arrays.
+        found: names of those that can.
     """
 
-    def __init__(self, config: Mapping[str, Any], low: Lowering, weights: Mapping[str, ndarray]) -> None:
-        said: Mapping[str, Array] = low.words.arrays
+    def __init__(self, config: Mapping[str, Any], low: Lowering) -> None:
         self.config = config
-        weight_of = {id(places): name for name, places in low.places.items()}
         self.parts: Mapping[str, Part] = reading.layers(config)
         known = [name for part in self.parts.values() for name, _, _ in arrays(part)]
-        self.weights = {name: said[name].values for name in known}
-        self._own = {name: (array.shape, array.dtype) for name, array in weights.items()}
-        self._starts = np.cumsum([0, *(array.size for array in weights.values())])
-        self._turned: dict[str, tuple[str, list[int]]] = {}
-        self._places: dict[str, ndarray] = {}
-        for name in known:
-            places = said[name].places
-            weight, order = weight_of.get(id(places.base)), _turning(places)
-            if weight is not None and order is not None:
-                self._turned[name] = weight, order
-            else:
-                self._places[name] = places.ravel()
-        found = self._found(self._places)
-        whole_ones = {weight for weight, _ in self._turned.values()}
-        self.kept = [name for name, span in self._spans() if name not in whole_ones and not found[span].all()]
+        self._ground = low.ground
+        self._arrays = {name: low.words.arrays[name] for name in known}
+        self.weights = self.told(low.ground.weights)
+        orders = {name: array.order() for name, array in self._arrays.items()}
+        self._turned = {name: order for name, order in orders.items() if order is not None}
+        self._scattered = [name for name, order in orders.items() if order is None]
+        roots = {root for name in self._scattered for root in self._arrays[name].roots}
+        own = low.ground.weights
+        self._partial = Ground.of({name: own[name] for name in own if name in roots})
+        found = self._filled({name: np.broadcast_to(True, self._arrays[name].shape) for name in self._scattered})
+        whole_ones = {self._arrays[name].roots[0] for name in self._turned}
+        self.kept = [name for name in own if name not in whole_ones and not (name in found and found[name].all())]
+        self.found = own.keys() - set(self.kept)
         self.names = self._whole()
+
+    def told(self, weights: Mapping[str, ndarray]) -> Mapping[str, ndarray]:
+        """Keras' arrays with other numbers than the graph was put into words with."""
+        return Told(self._arrays, weights)
 
     def originals(self, given: Mapping[str, ndarray]) -> dict[str, ndarray]:
         """The graph's weights, but for those of ``kept``, out of Keras' arrays."""
-        made = {
-            weight: np.ascontiguousarray(given[name].transpose(order)).reshape(self._own[weight][0])
-            for name, (weight, order) in self._turned.items()
-            if name in given
-        }
-        scattered = {name: places for name, places in self._places.items() if name in given}
-        found = self._found(scattered)
-        flat = np.zeros(len(found), np.float32)
-        for name, places in scattered.items():
-            learned = places >= 0
-            flat[places[learned]] = np.asarray(given[name]).ravel()[learned]
-        for name, span in self._spans():
-            if name not in made and name not in set(self.kept) and found[span].all():
-                made[name] = flat[span].reshape(self._own[name][0]).copy()
-        return {name: made[name] for name in self._own if name in made}
+        made = {}
+        for name, order in self._turned.items():
+            if name in given:
+                (weight,) = self._arrays[name].roots
+                shape = self._ground.weights[weight].shape
+                made[weight] = np.ascontiguousarray(given[name].transpose(order)).reshape(shape)
+        scattered = [name for name in self._scattered if name in given]
+        found = self._filled({name: np.broadcast_to(True, self._arrays[name].shape) for name in scattered})
+        whole = {name for name, truths in found.items() if truths.all()} - set(self.kept)
+        if whole:
+            del found
+            numbers = self._filled(_Only(given, scattered), np.float32)
+            made |= {name: numbers[name] for name in whole if name not in made}
+        return {name: made[name] for name in self._ground.weights if name in made}
 
     def moved(self, given: Mapping[str, ndarray]) -> dict[str, ndarray]:
         """What stands in place of the graph's weights (an optimizer's slots), as it lies in Keras; whole ones alone."""
-        made = {
-            name: given[weight].reshape(self._lying(name, order)).transpose(np.argsort(order))
-            for name, (weight, order) in self._turned.items()
-            if weight in given and given[weight].size == self.weights[name].size
-        }
-        flat, found = np.zeros(int(self._starts[-1]), np.float32), np.zeros(int(self._starts[-1]), bool)
-        for name, span in self._spans():
-            if name in given and given[name].size == span.stop - span.start:
-                flat[span], found[span] = given[name].ravel(), True
-        return made | {
-            name: flat[places].reshape(self.weights[name].shape)
-            for name, places in self._places.items()
-            if places.size and places.min() >= 0 and found[places].all()
-        }
+        own = self._ground.weights
+        fits = {name: given[name].reshape(own[name].shape) for name in own if _size(given, name) == own[name].size}
+        made = {}
+        for name, array in self._arrays.items():
+            if array.whole and fits.keys() >= set(array.roots):
+                made[name] = array.valued(fits)
+        return made
 
-    def _lying(self, name: str, order: list[int]) -> tuple[int, ...]:
-        shape = self.weights[name].shape
-        return tuple(shape[axis] for axis in order)
-
-    def _found(self, scattered: Mapping[str, ndarray]) -> ndarray:
-        """Of every learned number whether it stands in one of these arrays."""
-        found = np.zeros(int(self._starts[-1]), bool)
-        for places in scattered.values():
-            found[places[places >= 0]] = True
-        return found
-
-    def _spans(self) -> Iterator[tuple[str, slice]]:
-        for place, name in enumerate(self._own):
-            yield name, slice(int(self._starts[place]), int(self._starts[place + 1]))
+    def _filled(self, given: Mapping[str, ndarray], kind: type = bool) -> dict[str, ndarray]:
+        """The weights that arrays other than turned ones hold numbers of, with those in their places, else zeros."""
+        own, starts = self._partial.weights, self._partial.starts
+        flat: ndarray = np.zeros(sum(array.size for array in own.values()), kind)
+        made = {name: flat[starts[name] : starts[name] + own[name].size].reshape(own[name].shape) for name in own}
+        for name in given:
+            array, values = self._arrays[name], given[name]
+            seen = array.seen_in(made)
+            if seen is None:
+                places = array.places(self._partial)
+                flat[places[places >= 0]] = values[places >= 0]
+            for key, view in seen or ():
+                view[...] = values[key]
+        return made
 
     def _whole(self) -> dict[str, str]:
         """Weights that are one array each, by where the array's numbers stand."""
-        spans = dict(enumerate(self._spans()))
         found: dict[str, str] = {}
-        for name in self.weights:
-            if name in self._turned:
-                found.setdefault(self._turned[name][0], name)
+        for name, array in self._arrays.items():
+            if len(array.roots) != 1 or array.size != self._ground.weights[array.roots[0]].size or not array.size:
                 continue
-            places = self._places[name]
-            if not places.size or places.min() < 0:
-                continue
-            weight, span = spans[int(np.searchsorted(self._starts, places.min(), side="right")) - 1]
-            if places.size == span.stop - span.start and places.max() < span.stop:
-                found.setdefault(weight, name)
+            if array.whole:
+                found.setdefault(array.roots[0], name)
         return found
 
 
-def _turning(places: ndarray) -> list[int] | None:
-    """The order of axes that turns a view back into the list that it is of; None where it is less or more than that.
+class _Only(Mapping[str, ndarray]):
+    """Some of a mapping, whose values are still made one at a time."""
 
-    What is a view of all places of a weight was only turned: this needs no look at the numbers, which for a large
-    network takes longer than reading its file.
-    """
-    every = places.base
-    if every is None or every.size != places.size or not places.size:
-        return None
-    order = sorted(range(places.ndim), key=lambda axis: (-places.strides[axis], places.shape[axis] > 1))
-    return order if places.transpose(order).flags.c_contiguous else None
+    def __init__(self, given: Mapping[str, ndarray], names: Sequence[str]) -> None:
+        self._given, self._names = given, names
+
+    def __getitem__(self, name: str) -> ndarray:
+        return np.asarray(self._given[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _size(given: Mapping[str, ndarray], name: str) -> int:
+    return given[name].size if name in given else -1
 
 
 def lowered(graph: bytes, weights: Mapping[str, ndarray]) -> Lowered:
@@ -163,8 +173,7 @@ def lowered(graph: bytes, weights: Mapping[str, ndarray]) -> Lowered:
         _NODES[step.operator](low, step)
     outputs = _ends(low)
     config = low.words.finished(NAME, low.inputs, outputs)
-    own = {name: weights[name] for name in low.graph.weights}
-    return Lowered(config, low, own)
+    return Lowered(config, low)
 
 
 def _ends(low: Lowering) -> list[Any]:

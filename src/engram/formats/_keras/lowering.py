@@ -17,7 +17,8 @@ import onnx
 from numpy import ndarray
 
 from engram.errors import ConversionError
-from engram.formats._keras.words import Array, Tensor, Words
+from engram.formats._keras.learned import Array, Ground, Look
+from engram.formats._keras.words import Tensor, Words
 from engram.graphs.outline import outline
 from engram.graphs.walk import Step, Steps, steps
 
@@ -26,8 +27,8 @@ __all__ = ["Lowering"]
 _MOVING = frozenset(
     {"Concat", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
 )
-
-
+_SEEN = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+"""Of these, those that only look at the same numbers in another shape."""
 _SPARE = 2**20
 """Numbers beyond four times the learned ones that moving them about may make."""
 
@@ -38,8 +39,8 @@ class Lowering:
     Attributes:
         words: what was said so far.
         known: constants, by name.
+        ground: all weights.
         arrays: weights and what is cut or turned from them, by name.
-        places: where the numbers of each weight stand among all learned ones; whatever is only turned is a view of it.
     """
 
     def __init__(self, graph: bytes, weights: Mapping[str, ndarray]) -> None:
@@ -48,20 +49,14 @@ class Lowering:
         self.graph: Steps = replace(known, weights=tuple(name for name in known.weights if name in used))
         self.words = Words()
         self.known: dict[str, ndarray] = dict(self.graph.constants)
-        self.arrays: dict[str, Array] = {}
-        self.places: dict[str, ndarray] = {}
+        self.ground = Ground.of({name: weights[name] for name in self.graph.weights})
+        self.arrays: dict[str, Array] = {name: self.ground.array(name) for name in self.graph.weights}
         self._shapes = _shapes(graph)
         self._first: dict[str, Tensor] = {}
         self._last: dict[str, Tensor] = {}
         self._parameters: dict[str, Tensor] = {}
         self.inputs: list[Tensor] = []
-        start = 0
-        for name in self.graph.weights:
-            array = weights[name]
-            self.places[name] = np.arange(start, start + array.size)
-            self.arrays[name] = Array(array, self.places[name].reshape(array.shape))
-            start += array.size
-        self._learned = start
+        self._learned = sum(array.size for array in self.arrays.values())
 
     # What is asked about a value ---------------------------------------------------------------------------------
 
@@ -84,7 +79,7 @@ class Lowering:
         if name in self.arrays:
             return self.arrays[name]
         if name in self.known:
-            return Array(self.known[name], np.full(self.known[name].shape, -1))
+            return self.ground.constant(self.known[name])
         raise self.refused(step, f"takes {name!r}, which is computed, where Keras keeps a weight")
 
     def constant(self, name: str, step: Step) -> ndarray:
@@ -154,12 +149,12 @@ class Lowering:
         if name in self._parameters:
             return self._parameters[name]
         array = self.arrays[name]
-        if array.values.dtype != np.float32 or not self.inputs:
-            raise ConversionError(f"the weight {name!r} of type {array.values.dtype} has no place in Keras; write onnx")
+        if array.dtype != np.float32 or not self.inputs:
+            raise ConversionError(f"the weight {name!r} of type {array.dtype} has no place in Keras; write onnx")
         nought = self.words.operation("ZerosLike", [self.inputs[0]])
         total = self.words.operation("Sum", [self._as(nought, (None,))], {"axis": None, "keepdims": False})
         whole = self.words.operation("Cast", [self._as(total, ())], {"dtype": "int32"})
-        size = int(array.values.size)
+        size = array.size
         settings = {"input_dim": 1, "output_dim": size}
         row = self.words.layer(
             "Embedding",
@@ -168,7 +163,7 @@ class Lowering:
             name=name,
             arrays={"embeddings": array.reshaped(1, size)},
         )
-        shape = list(array.values.shape)
+        shape = list(array.shape)
         made = self.words.operation("Reshape", [self._as(row, (size,))], {"newshape": shape})
         self._parameters[name] = Tensor(made, 0, tuple(shape), "float32")
         return self._parameters[name]
@@ -189,19 +184,32 @@ class Lowering:
         size = sum(math.prod(length or 0 for length in shape) for shape in many)
         if size > 4 * self._learned + _SPARE or any(None in shape for shape in many):
             raise self.refused(step, "makes far more of weights than there are")
-        values = {name: self.arrays[name].values if name in self.arrays else self.known[name] for name in given}
-        places = {
-            name: self.arrays[name].places if name in self.arrays else self._unlearned(step, name) for name in given
-        }
-        made = zip(_evaluated(step, values), _evaluated(step, places), strict=True)
-        for name, (value, place) in zip(step.outputs, made, strict=True):
-            self.arrays[name] = Array(value, place.astype(np.int64))
+        for place, (name, shape) in enumerate(zip(step.outputs, many, strict=True)):
+            self.arrays[name] = self._moved(step, place, tuple(length or 0 for length in shape))
         return True
 
-    def _unlearned(self, step: Step, name: str) -> ndarray:
-        """Constants among weights: shapes stay, numbers that are joined to weights are marked as not learned."""
-        found = self.known[name]
-        return np.full(found.shape, -1, np.int64) if step.operator == "Concat" else found
+    def _moved(self, step: Step, place: int, shape: tuple[int, ...]) -> Array:
+        """One output of a node that moves learned numbers about."""
+        first = self.arrays.get(step.inputs[0])
+        if step.operator == "Transpose" and first is not None:
+            return first.turned(*step.attributes.get("perm", reversed(range(len(shape)))))
+        if step.operator in _SEEN and first is not None:
+            return first.reshaped(*shape)
+        if step.operator == "Split" and first is not None:
+            axis = step.attributes.get("axis", 0) % len(shape)
+            begin = sum(self.shape(name)[axis] or 0 for name in step.outputs[:place])
+            return first.part((*[slice(None)] * axis, slice(begin, begin + shape[axis])))
+        given = [name for name in step.inputs if name]
+        joins = step.operator == "Concat"  # whose constants are numbers among numbers; elsewhere they are shapes
+
+        def made(look: Look) -> ndarray:
+            found = {}
+            for name in given:
+                known = self.known.get(name)
+                found[name] = self.arrays[name].made(look) if known is None else look.plain(known) if joins else known
+            return _evaluated(step, found)[place]
+
+        return self.ground.together([self.arrays[name] for name in given if name in self.arrays], shape, made)
 
 
 def _to_last(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

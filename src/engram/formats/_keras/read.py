@@ -19,7 +19,7 @@ __all__ = ["built", "layers", "major", "trained"]
 
 def built(
     config: Mapping[str, Any],
-    weights: Callable[[Mapping[str, Part]], dict[str, ndarray]],
+    weights: Callable[[Mapping[str, Part]], Mapping[str, ndarray]],
     source: Mapping[str, Any],
     limits: Limits,
 ) -> Model:
@@ -42,11 +42,11 @@ def built(
             raise FormatError(f"the model has {len(found):,} weights, over the limit of {limits.tensors:,}")
         every = [(name, trained) for part in parts.values() for name, _, trained in arrays(part)]
         fixed = {name for name, trained in every if not trained}
-        found = {name: found[name] for name, _ in every}
-        graph, signature = drawn(known, parts, found, fixed, major(source))
+        held = {name: found[name] for name, _ in every}
+        graph, signature = drawn(known, parts, held, fixed, major(source))
     except RecursionError as wrong:
         raise FormatError("the config is nested deeper than can be followed") from wrong
-    return Model(graph, found, signature, source=source)
+    return Model(graph, held, signature, source=source)
 
 
 def major(source: Mapping[str, Any]) -> int:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from engram.formats._keras.learned import Array
 from engram.formats._keras.lowering import Lowering
-from engram.formats._keras.words import Array, Tensor
+from engram.formats._keras.words import Tensor
 from engram.graphs.walk import Step
 
 __all__ = ["LAYERS", "Said", "called"]
@@ -18,12 +19,9 @@ Said = Callable[[Lowering, Step], None]
 
 def called(low: Lowering, name: str, fallback: str) -> str:
     """What to call a layer: after the module its weight belongs to, wherever that was cut or turned from."""
-    places = low.arrays[name].places if name in low.arrays else np.array([-1])
-    start = int(places.max(initial=-1))
-    for weight in low.graph.weights:
-        found = low.arrays[weight].places
-        if found.size and found.flat[0] <= start <= found.flat[-1]:
-            return weight.replace("/", ".").rpartition(".")[0] or weight
+    roots = low.arrays[name].roots if name in low.arrays else ()
+    for weight in roots[-1:]:
+        return weight.replace("/", ".").rpartition(".")[0] or weight
     return fallback
 
 
@@ -38,13 +36,11 @@ def _gemm(low: Lowering, step: Step) -> None:
 
 
 def _dense(low: Lowering, step: Step, kernel: Array, bias: Array | None) -> None:
-    units = kernel.values.shape[1]
+    units = kernel.shape[1]
     if bias is not None:
-        if bias.values.size not in {1, units}:
-            raise low.refused(step, f"adds {bias.values.shape} to {units} units, which no layer of Keras does")
-        bias = Array(
-            np.broadcast_to(bias.values.reshape(-1), (units,)), np.broadcast_to(bias.places.reshape(-1), (units,))
-        )
+        if bias.size not in {1, units}:
+            raise low.refused(step, f"adds {bias.shape} to {units} units, which no layer of Keras does")
+        bias = bias.reshaped(bias.size).spread(units)
     arrays = {"kernel": kernel} | ({"bias": bias} if bias is not None else {})
     settings = {"units": units, "activation": "linear", "use_bias": bias is not None}
     name = called(low, step.inputs[1], "Dense")
@@ -53,7 +49,7 @@ def _dense(low: Lowering, step: Step, kernel: Array, bias: Array | None) -> None
 
 def _matmul(low: Lowering, step: Step) -> None:
     one, other = step.inputs
-    if other in low.arrays and len(low.shape(one)) > 1 and low.arrays[other].values.ndim == 2 and one not in low.arrays:
+    if other in low.arrays and len(low.shape(one)) > 1 and len(low.arrays[other].shape) == 2 and one not in low.arrays:
         return _dense(low, step, low.arrays[other], None)
     made = low.words.operation("Matmul", [low.operand(one), low.operand(other)])
     return low.put(step.outputs[0], made)
@@ -61,12 +57,12 @@ def _matmul(low: Lowering, step: Step) -> None:
 
 def _convolution(low: Lowering, step: Step) -> None:
     kernel = low.array(step.inputs[1], step)
-    count = kernel.values.ndim - 2
+    count = len(kernel.shape) - 2
     if count not in {1, 2, 3} or low.is_static(step.inputs[0]):
         raise low.refused(step, f"runs along {count} axes, which no layer of Keras does")
     channels = low.shape(step.inputs[0])[1]
     group = step.attributes.get("group", 1)
-    sizes = list(kernel.values.shape[2:])
+    sizes = list(kernel.shape[2:])
     strides = list(step.attributes.get("strides", [1] * count))
     dilations = list(step.attributes.get("dilations", [1] * count))
     value, word = _padded(low, step, sizes, strides, dilations)
@@ -76,7 +72,7 @@ def _convolution(low: Lowering, step: Step) -> None:
         "kernel_size": sizes, "strides": strides, "padding": word, "data_format": "channels_last",
         "dilation_rate": dilations, "activation": "linear", "use_bias": bias is not None,
     }  # fmt: skip
-    filters = kernel.values.shape[0]
+    filters = kernel.shape[0]
     if group > 1 and group == channels and count < 3:
         many = filters // group
         lengths = kernel.reshaped(group, many, *sizes)
@@ -131,11 +127,11 @@ def _same(
 
 def _transposed(low: Lowering, step: Step) -> None:
     kernel = low.array(step.inputs[1], step)
-    count = kernel.values.ndim - 2
+    count = len(kernel.shape) - 2
     said = dict(step.attributes)
     if count not in {1, 2, 3} or said.get("group", 1) != 1 or said.get("auto_pad", "NOTSET") != "NOTSET":
         raise low.refused(step, "is of a form that no layer of Keras has")
-    sizes, strides = list(kernel.values.shape[2:]), list(said.get("strides", [1] * count))
+    sizes, strides = list(kernel.shape[2:]), list(said.get("strides", [1] * count))
     pads = list(said.get("pads", [0] * (2 * count)))
     more = list(said.get("output_padding", [0] * count))
     # Keras makes n · stride + max(size − stride, 0) of n; what ONNX makes less is cut off, more is refused
@@ -149,7 +145,7 @@ def _transposed(low: Lowering, step: Step) -> None:
     bias = low.array(step.inputs[2], step) if len(step.inputs) > 2 and step.inputs[2] else None
     arrays = {"kernel": kernel.turned(*range(2, count + 2), 1, 0)} | ({"bias": bias} if bias is not None else {})
     settings: dict[str, Any] = {
-        "filters": kernel.values.shape[1], "kernel_size": sizes, "strides": strides, "padding": "valid",
+        "filters": kernel.shape[1], "kernel_size": sizes, "strides": strides, "padding": "valid",
         "data_format": "channels_last", "dilation_rate": list(said.get("dilations", [1] * count)),
         "activation": "linear", "use_bias": bias is not None,
     }  # fmt: skip
@@ -174,7 +170,7 @@ def _batch_norm(low: Lowering, step: Step) -> None:
         "center": True, "scale": True,
     }  # fmt: skip
     for key, said, plain in (("gamma", "scale", 1.0), ("beta", "center", 0.0)):
-        if (arrays[key].places < 0).all() and (arrays[key].values == plain).all():
+        if not arrays[key].learned and (arrays[key].values == plain).all():
             del arrays[key]
             settings[said] = False
     name = called(low, step.inputs[3], "BatchNormalization")
@@ -193,7 +189,7 @@ def _layer_norm(low: Lowering, step: Step) -> None:
     arrays = {"gamma": low.array(step.inputs[1], step)}
     if len(step.inputs) > 2 and step.inputs[2]:
         arrays["beta"] = low.array(step.inputs[2], step)
-    scale = not ((arrays["gamma"].places < 0).all() and (arrays["gamma"].values == 1).all())
+    scale = arrays["gamma"].learned or not (arrays["gamma"].values == 1).all()
     if not scale:
         del arrays["gamma"]
     settings = {
@@ -208,8 +204,8 @@ def _layer_norm(low: Lowering, step: Step) -> None:
 def _gather(low: Lowering, step: Step) -> None:
     table, places = step.inputs
     axis = step.attributes.get("axis", 0)
-    if table in low.arrays and low.arrays[table].values.ndim == 2 and axis == 0 and not low.is_static(places):
-        rows, width = low.arrays[table].values.shape
+    if table in low.arrays and len(low.arrays[table].shape) == 2 and axis == 0 and not low.is_static(places):
+        rows, width = low.arrays[table].shape
         name = called(low, table, "Embedding")
         arrays = {"embeddings": low.arrays[table]}
         settings = {"input_dim": rows, "output_dim": width, "mask_zero": False}
@@ -323,8 +319,7 @@ def _prelu(low: Lowering, step: Step) -> None:
     slope = low.array(step.inputs[1], step)
     rank = len(low.shape(step.inputs[0]))
     shape = low.shape(step.inputs[0])[1:]
-    wide = slope.values.reshape((1,) * (rank - 1 - slope.values.ndim) + slope.values.shape)
-    wide_shape = wide.shape[-(rank - 1) :]
+    wide_shape = ((1,) * (rank - 1 - len(slope.shape)) + slope.shape)[-(rank - 1) :]
     if rank > 2:
         order = [*range(1, rank - 1), 0]
         lengths = [wide_shape[axis] for axis in order]

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from engram.formats._keras.learned import Array
 from engram.formats._keras.lowering import Lowering
 from engram.formats._keras.said_layers import Said, called
-from engram.formats._keras.words import Array, Tensor
+from engram.formats._keras.words import Tensor
 from engram.graphs.walk import Step
 
 __all__ = ["RECURRENCES"]
@@ -87,11 +86,11 @@ def _bias(step: Step, both: Array, units: int) -> Array:
     one, other = both.part(slice(0, size)), both.part(slice(size, None))
     if step.operator == "GRU" and step.attributes.get("linear_before_reset", 0):
         return one.reshaped(1, size).joined([other.reshaped(1, size)], 0)
-    if (other.places < 0).all() and not other.values.any():
+    if not other.learned and not other.values.any():
         return one
-    if (one.places < 0).all() and not one.values.any():
+    if not one.learned and not one.values.any():
         return other
-    return Array(one.values + other.values, np.full(one.places.shape, -1))
+    return one.plus(other)
 
 
 def _reordered(array: Array, units: int) -> Array:

@@ -52,8 +52,8 @@ def by_places(
     note: bytes = b"",
 ) -> None:
     """``model.weights.h5``: ``layers/dense/vars/0`` and, where there are any, ``optimizer/vars/0``."""
-    places = {place: weights[name] for part in parts.values() for name, place, _ in arrays(part)}
-    places |= {f"optimizer/vars/{number}": array for number, array in enumerate(optimizer)}
+    places: dict[str, str | int] = {place: name for part in parts.values() for name, place, _ in arrays(part)}
+    places |= {f"optimizer/vars/{number}": number for number in range(len(optimizer))}
     names = {f"{part.place}/vars": part.layer.name for part in _every(parts) if part.place}
     with _hdf5(file) as tree:
         tree.create_group("vars")
@@ -63,7 +63,8 @@ def by_places(
             if place in names:
                 tree.require_group(place).attrs["name"] = names[place]
             else:
-                _put(tree, place, places[place])
+                said = places[place]  # each array is made or fetched when its turn comes
+                _put(tree, place, weights[said] if isinstance(said, str) else optimizer[said])
 
 
 def by_lists(

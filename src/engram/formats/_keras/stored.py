@@ -18,28 +18,44 @@ _ROOTS = ("", "_layer_checkpoint_dependencies/")
 _OTHERS = ("seed_generator", "random_generator", "_random_generator")
 
 
-def by_place(tree: Tree, parts: Mapping[str, Part]) -> dict[str, ndarray]:
-    """The weights in a tree that says ``layers/dense/vars/0``, under our names.
+class Held(Mapping[str, ndarray]):
+    """Weights by our names, each read from its place in a tree when it is asked for."""
+
+    def __init__(self, tree: Tree, places: Mapping[str, str]) -> None:
+        self._tree, self._places = tree, places
+
+    def __getitem__(self, name: str) -> ndarray:
+        return self._tree.array(self._places[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def by_place(tree: Tree, parts: Mapping[str, Part]) -> Mapping[str, ndarray]:
+    """The weights in a tree that says ``layers/dense/vars/0``, under our names, each read when it is asked for.
 
     Raises:
         FormatError: one is not there, or there is one that no layer has.
     """
     wanted = [(name, place) for part in parts.values() for name, place, _ in arrays(part)]
     index = {_plain(path): path for path in tree.arrays()}
-    found, missing = {}, []
+    found, missing = dict[str, str](), []
     for name, place in wanted:
         path = index.pop(_plain(place), None)
         if path is None:
             missing.append((name, place))
         else:
-            found[name] = tree.array(path)
+            found[name] = path
     if missing:
         name, place = missing[0]
         raise FormatError(f"{tree.where} has no {place!r}, where the weight {name!r} should be")
     left = [path for path in index.values() if _is_weight(path)]
     if left:
         raise FormatError(f"{tree.where} has {left[0]!r}, which is a weight of no layer that the config describes")
-    return found
+    return Held(tree, found)
 
 
 def _plain(path: str) -> str:
@@ -61,13 +77,13 @@ def is_by_list(tree: Tree, group: str) -> bool:
     return group in tree and bool(listed(tree, group, "layer_names"))
 
 
-def by_list(tree: Tree, group: str, parts: Mapping[str, Part]) -> dict[str, ndarray]:
-    """The weights in a group that lists layers and, for each, its arrays in order, under our names.
+def by_list(tree: Tree, group: str, parts: Mapping[str, Part]) -> Mapping[str, ndarray]:
+    """The weights in a group that lists layers and, for each, its arrays in order, under our names; as ``by_place``.
 
     Raises:
         FormatError: a layer has another number of arrays than the config says.
     """
-    found: dict[str, ndarray] = {}
+    found: dict[str, str] = {}
     for part in parts.values():
         wanted = [name for name, trained in names_of(part)]
         inside = f"{group}/{part.layer.name}" if group else part.layer.name
@@ -75,8 +91,8 @@ def by_list(tree: Tree, group: str, parts: Mapping[str, Part]) -> dict[str, ndar
         if len(given) != len(wanted):
             raise FormatError(f"{tree.where} has {len(given)} arrays for {part.where}, which has {len(wanted)}")
         for name, place in zip(wanted, given, strict=True):
-            found[name] = tree.array(f"{inside}/{place}")
-    return found
+            found[name] = f"{inside}/{place}"
+    return Held(tree, found)
 
 
 def names_of(part: Part) -> list[tuple[str, bool]]:

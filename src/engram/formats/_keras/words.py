@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy import ndarray
 
-__all__ = ["HOMES", "Array", "Tensor", "Words"]
+from engram.formats._keras.learned import Array
+
+__all__ = ["HOMES", "Tensor", "Words"]
 
 _NN = """
 Celu Elu Gelu Glu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid LogSoftmax OneHot Relu Relu6 Selu
@@ -48,32 +49,6 @@ class Tensor:
         history = [self.layer, 0, self.place]
         config = {"shape": list(self.shape), "dtype": self.dtype, "keras_history": history}
         return {"class_name": "__keras_tensor__", "config": config}
-
-
-@dataclass(frozen=True, slots=True)
-class Array:
-    """Numbers that were learned, and for each where it stands among all learned numbers (-1: it was not learned)."""
-
-    values: ndarray
-    places: ndarray
-
-    def turned(self, *order: int) -> Array:
-        """The array with its axes in another order."""
-        return Array(np.ascontiguousarray(self.values.transpose(order)), self.places.transpose(order))
-
-    def reshaped(self, *shape: int) -> Array:
-        """The array in another shape."""
-        return Array(self.values.reshape(shape), self.places.reshape(shape))
-
-    def joined(self, others: Sequence[Array], axis: int) -> Array:
-        """The arrays one after the other."""
-        every = [self, *others]
-        values = np.concatenate([one.values for one in every], axis)
-        return Array(values, np.concatenate([one.places for one in every], axis))
-
-    def part(self, key: Any) -> Array:  # noqa: ANN401 - any index
-        """A part of the array."""
-        return Array(np.ascontiguousarray(self.values[key]), self.places[key])
 
 
 class Words:

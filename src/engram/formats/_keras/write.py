@@ -71,8 +71,7 @@ def said(model: Model) -> Written:
     if found is not None:
         return found
     low = lowered(model.graph, model.weights)
-    held = low.originals(low.weights)
-    kept = {name: array for name, array in model.weights.items() if name not in held}
+    kept = {name: array for name, array in model.weights.items() if name not in low.found}
     return Written(low.config, VERSION, low.parts, low.weights, low.names, kept, plain=False, low=low)
 
 
@@ -161,7 +160,7 @@ def note(model: Model, written: Written) -> dict[str, Any]:
 def whole(
     found: Any,  # noqa: ANN401 - of a stranger's file
     config: Mapping[str, Any],
-    arrays_of: Callable[[Mapping[str, Part]], dict[str, ndarray]],
+    arrays_of: Callable[[Mapping[str, Part]], Mapping[str, ndarray]],
     plain: Callable[[], Model],
     limits: Limits,
 ) -> Model | None:
@@ -208,7 +207,7 @@ def _original(graph: bytes, plain: Callable[[], Model]) -> Mapping[str, ndarray]
 def _originals(
     graph: bytes,
     config: Mapping[str, Any],
-    arrays_of: Callable[[Mapping[str, Part]], dict[str, ndarray]],
+    arrays_of: Callable[[Mapping[str, Part]], Mapping[str, ndarray]],
     kept: Mapping[str, ndarray],
 ) -> dict[str, ndarray] | None:
     """A graph's weights out of Keras' arrays, where putting both into words gives just this file."""
@@ -221,12 +220,12 @@ def _originals(
         if draft.weights.keys() != held.keys():
             return None
         found = {**{name: kept[name] for name in blank if name in kept}, **draft.originals(held)}
-        again = lowered(graph, found)
+        again = draft.told(found)  # the words hang on shapes alone, so the arrays can be said without saying them anew
+        if found.keys() != blank.keys() or json.loads(json.dumps(draft.config)) != config:
+            return None
+        return found if all(_same_bits(again[name], held[name]) for name in again) else None
     except (EngramError, KeyError):
         return None
-    if json.loads(json.dumps(again.config)) != config or again.weights.keys() != held.keys():
-        return None
-    return found if all(_same_bits(array, held[name]) for name, array in again.weights.items()) else None
 
 
 def _same_bits(one: ndarray, other: ndarray) -> bool:
@@ -243,4 +242,4 @@ def _blank(graph: bytes, most: int) -> dict[str, ndarray] | None:
     if sum(math.prod(tensor.dims) for tensor in outside) > most:
         return None
     kinds = onnx.helper.tensor_dtype_to_np_dtype
-    return {tensor.name: np.zeros(tuple(tensor.dims), kinds(tensor.data_type)) for tensor in outside}
+    return {tensor.name: np.broadcast_to(kinds(tensor.data_type).type(), tuple(tensor.dims)) for tensor in outside}

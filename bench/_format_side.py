@@ -2,17 +2,21 @@
 
 Called as ``_format_side.py SIDE FORMAT FILE``, where a side is ``engram`` or ``own``; then a line a round, ``read
 PATH`` or ``write PATH``. The answer is a line of JSON: seconds by the clock, seconds of all threads, and by how many
-bytes memory grew at its highest. Every page of what was read is touched, because some sides only map it.
+bytes memory grew at its highest, with that of isolated workers beside what the nursery they are forked from has. Every
+page of what was read is touched, because some sides only map it.
 """
 
 import importlib
 import json
+import os
 import pickle  # noqa: TID251 - the peer
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from threading import Event, Thread
+from typing import Any, Self
 
 import numpy as np
 
@@ -62,12 +66,14 @@ def _pt2() -> Sides:
 
 
 def _openvino() -> Sides:
+    import onnx
     import openvino
 
-    def save(network: Path, path: Path) -> None:
-        openvino.save_model(openvino.Core().read_model(network), path, compress_to_fp16=False)
+    def save(network: onnx.ModelProto, path: Path) -> None:
+        read = openvino.Core().read_model(network.SerializeToString())
+        openvino.save_model(read, path, compress_to_fp16=False)
 
-    return (lambda path: path), save
+    return onnx.load, save
 
 
 def _npz() -> Sides:
@@ -158,10 +164,40 @@ def touched(found: object) -> int:
     return sum(int(each[::PAGE].sum(dtype=np.int64)) for each in whole)
 
 
-def memory(line: str) -> int:
-    """Bytes of this process, as its status says."""
-    found = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith(line))
+def memory(line: str, process: int | str = "self") -> int:
+    """Bytes of a process, as its status says."""
+    found = next(row for row in Path(f"/proc/{process}/status").read_text().splitlines() if row.startswith(line))
     return int(found.split()[1]) * 1024
+
+
+def children(process: int) -> list[int]:
+    """The processes that a process started and that are there."""
+    found = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(number) for each in found for number in each.read_text().split()]
+
+
+class Workers:
+    """The most that a worker took while this was looking, in bytes."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._ended = Event()
+        self._thread = Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.01):
+            with suppress(OSError, StopIteration):  # one has just ended
+                for nursery in children(os.getpid()):
+                    for worker in children(nursery):
+                        self.most = max(self.most, memory("VmHWM", worker) - memory("VmRSS", nursery))
 
 
 def main() -> None:
@@ -175,12 +211,13 @@ def main() -> None:
         word, path = asked.rstrip("\n").split(" ", 1)
         Path("/proc/self/clear_refs").write_text("5")  # the highest is from now on
         before, cpu, wall = memory("VmRSS"), time.process_time(), time.perf_counter()
-        if word == "read":
-            touched(load(Path(path)))
-        else:
-            save(held, Path(path))
-        taken = time.perf_counter() - wall, time.process_time() - cpu
-        print(json.dumps([*taken, memory("VmHWM") - before]), flush=True)
+        with Workers() as workers:
+            if word == "read":
+                touched(load(Path(path)))
+            else:
+                save(held, Path(path))
+            taken = time.perf_counter() - wall, time.process_time() - cpu
+        print(json.dumps([*taken, memory("VmHWM") - before + workers.most]), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """What reading and writing a file of 100 MB costs beside the format's own library, and which operators torch has.
 
 Name formats to measure only these. Both sides are processes that have imported everything and read the file once;
-they take turns. What is read was written by the own library, as most files are. A worker that is asked for a file
-(OpenVINO, torch's programs) is started anew each time; its memory is not counted, its start is, and a line of its own
-says what is left without the time in which a fresh Python imports the framework. Beside both, the own library goes
-the way of somebody who has a network and wants a file: from ONNX to IR, from a module by ``torch.export`` to a
+they take turns. What is read was written by the own library, as most files are. Workers that are asked for a file
+(OpenVINO, torch's programs) count with their time and their memory; what they are forked from is started once, and how
+long that takes beyond importing the framework itself is a figure of its own. Beside both, the own library goes the way
+of somebody who has a network in memory and wants a file: from ONNX to IR, from a module by ``torch.export`` to a
 program. TensorFlow.js answers where node and its packages are (``ENGRAM_NODE``), else it is left out.
-``backend_tests_passed`` is the share of onnx's own cases with numbers that onnxruntime passes and Engram's torch
-runtime does too, counted by the test that asks them all (some minutes; left out where formats are named).
+``backend_tests_passed`` is the share of onnx's own cases that onnxruntime passes and Engram's torch runtime does too,
+counted by the test that asks them all (some minutes; left out where formats are named).
 """
 
 import json
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
@@ -42,8 +42,12 @@ FORMATS = (
 )  # fmt: skip
 ONLY_READ = {"tflite": "LiteRT does not write"}
 ONLY_WRITTEN = {"openvino": "an IR is not read"}
-STARTED = {"openvino": "import openvino", "pt2": "import torch.export._trace"}
-"""Formats that a worker writes → what it imports."""
+WORKERS = {
+    "engram.formats._pt2.job:export": ("torch.export._trace",),
+    "engram.formats._openvino.job:convert": ("openvino",),
+    "engram.formats._onnxruntime:answer": ("onnxruntime",),
+}
+"""Jobs of workers, and what is imported before each."""
 
 
 def network() -> Model:
@@ -114,21 +118,30 @@ def _compared(name: str, word: str, path: Path, folder: Path) -> tuple[float, fl
         f" {grown[0] / 1e6:>11.0f} {grown[1] / 1e6:>10.0f} {memory:>7.2f}",
         flush=True,
     )
-    if word == "write" and name in STARTED:
-        ratio = _without_start(name, times)
     return ratio, memory
 
 
-def _without_start(name: str, times: Sequence[float]) -> float:
-    """Ours ÷ theirs in time without that of importing the framework; a line on the way."""
+def _started() -> float:
+    """Seconds by which a worker's first answer comes later than its framework is imported, at worst; a table."""
+    print(f"\n{'first answer of a worker':<40} {'seconds':>8} {'import':>8} {'more':>6}")
+    most = 0.0
+    for job, words in WORKERS.items():
+        ask = f"asked_pieces({job!r}, {{}}, [], framework=Framework({words!r}))"
+        names = "from engram.formats._nursery import Framework\nfrom engram.formats._worker import asked_pieces\n"
+        first, alone = _seconds(names + ask), _seconds(f"import {words[0]}")
+        print(f"{job:<40} {first:>8.2f} {alone:>8.2f} {first - alone:>6.2f}", flush=True)
+        most = max(most, first - alone)
+    return most
+
+
+def _seconds(program: str) -> float:
+    """How long a fresh Python takes for a program, in the middle of several times."""
     taken = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", STARTED[name]], check=True)
+        subprocess.run([sys.executable, "-c", program], check=True, stderr=subprocess.DEVNULL)
         taken.append(time.perf_counter() - began)
-    left = times[0] - median(taken)
-    print(f"{'':<12} of ours, {STARTED[name]!r} takes {median(taken) * 1e3:.0f}; without it {left / times[1]:.2f}")
-    return left / times[1]
+    return median(taken)
 
 
 def _as_its_own(name: str, path: Path, folder: Path) -> Path:
@@ -152,7 +165,7 @@ def _backend() -> float:
     words = [sys.executable, "-m", "pytest", "-q", "-m", "long or not long", "tests/runtime/test_backend.py"]
     subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     found = json.loads((ROOT / "docs" / "examples" / "runtime" / "torch.json").read_text("utf-8"))
-    print(f"\nof {found['onnxruntime']:,} cases with numbers that onnxruntime passes, torch passes {found['torch']:,}")
+    print(f"\nof {found['onnxruntime']:,} cases that onnxruntime passes, torch passes {found['torch']:,}")
     return float(found["torch"] / found["onnxruntime"])
 
 
@@ -187,6 +200,7 @@ def main() -> None:
                 worst[word].append(time_)
             subprocess.run(["rm", "-rf", str(folder)], check=True)
     figures |= {f"{word}_vs_own_library": max(found) for word, found in worst.items() if found}
+    figures["worker_start_beyond_import_s"] = _started()
     if not sys.argv[1:]:
         figures["backend_tests_passed"] = _backend()
     print(json.dumps({"bench": "formats", "figures": {name: round(value, 3) for name, value in figures.items()}}))

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+import engram
 from engram.errors import ConversionError, FormatError
-from engram.formats import _carried, pt2
+from engram.formats import pt2
 from engram.formats._archive_writing import Zip
-from engram.formats._pt2 import container, job, program
+from engram.formats._pt2 import container, program
 from engram.formats._pt2.expressions import length
 from engram.graphs.weights import attach
 from engram.records import Limits, Model, Signature
@@ -371,10 +372,7 @@ def test_what_is_no_graph_of_values_is_refused_by_the_name_of_its_node(module, s
 
 
 def written(model: Model, path: Path) -> Path:
-    """A program as the worker writes it, without the seconds in which torch is imported."""
-    arrays = {f"weight:{name}": array for name, array in model.weights.items()}
-    texts = {"graph": model.graph, "notes": _carried.text(model)}
-    job.save({"path": str(path)}, arrays | {name: np.frombuffer(text, np.uint8) for name, text in texts.items()})
+    pt2.write(model, path)
     return path
 
 
@@ -515,3 +513,13 @@ def test_a_length_is_a_number_or_a_name_for_a_free_axis(text, meant):
 def test_what_is_no_length_is_refused(text):
     with pytest.raises(FormatError):
         length(text)
+
+
+@pytest.mark.parametrize("suffix", ["pt2", "ts"])
+def test_torch_itself_is_asked_for_what_was_just_written_and_never_for_what_came(suffix, tmp_path):
+    model, path = exported("two_outputs"), tmp_path / f"model.{suffix}"
+    certificate = engram.write(model, path)
+    assert certificate.served[1] == ""
+    assert any("torch" in runtime for runtime in certificate.runtimes)
+    again = engram.convert(path, tmp_path / "model.onnx")
+    assert "made a moment ago" in again.served[0]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from engram.errors import FormatError, UsageError
-from engram.formats import _carried, pt2, torchscript
+from engram.formats import pt2, torchscript
 from engram.formats._convert import write
 from engram.formats._recognition import asked_for, recognized
 from engram.formats._torchscript import container, job
@@ -79,9 +79,7 @@ def test_what_the_worker_hands_over_is_a_model(tmp_path):
 def test_torch_opens_what_is_written_with_the_names_of_everything_and_answers_alike(name, tmp_path):
     model, module = exported(name), NETWORKS[name].made().eval()
     path = tmp_path / "model.torchscript"
-    arrays = {f"weight:{key}": array for key, array in model.weights.items()}
-    texts = {"graph": model.graph, "notes": _carried.text(model)}
-    job.save({"path": str(path)}, arrays | {key: np.frombuffer(text, np.uint8) for key, text in texts.items()})
+    torchscript.write(model, path)
     again = torch.jit.load(path)  # noqa: TID251 - the peer
     assert {key: value.tolist() for key, value in again.state_dict().items()} == {
         key: value.tolist() for key, value in module.state_dict().items()

@@ -3,7 +3,10 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ml_dtypes
@@ -13,6 +16,7 @@ import pytest
 from engram.errors import ConversionError, FormatError
 from engram.formats._worker import Bounds, asked, asked_pieces
 
+seen: list[str] = []
 SMALL = Bounds(memory=600_000_000, seconds=1, written=1_000_000)
 
 
@@ -58,6 +62,20 @@ def tells(said, arrays):
     return {"home": os.environ["HOME"], "secret": os.environ.get("ENGRAM_PASSWORD", "")}, {}
 
 
+def remembers(said, arrays):
+    seen.append(said["word"])
+    return {"seen": seen, "nursery": os.getppid()}, {}
+
+
+def leaves(said, arrays):
+    """Start a process that outlives its parent, unless somebody ends it."""
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+    return {"child": child}, {}
+
+
 def counts(said, arrays):
     if "stop" in arrays:
         raise ConversionError("the second batch is too long")
@@ -81,6 +99,7 @@ def test_values_and_arrays_come_back_as_they_went():
         "brain": np.array([1.5, -0.0], ml_dtypes.bfloat16),
         "words": np.array([["a", "naïve 東京"]], dtype=object),
         "yes": np.array([True, False]),
+        "gaps": np.array(["a", None, 1.5], dtype=object),
     }
     said, found = answered("back", {"a": [1, {"b": None}]}, arrays)
     assert said == {"a": [1, {"b": None}]}
@@ -135,3 +154,77 @@ def test_a_worker_sees_nothing_of_the_users(monkeypatch: pytest.MonkeyPatch):
     assert said["secret"] == ""
     assert said["home"] != str(Path.home())
     assert not Path(said["home"]).exists()
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs; one that is dead and not yet buried does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def ends(process: int) -> bool:
+    """Whether a process is gone within some seconds."""
+    until = time.monotonic() + 20
+    while alive(process) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not alive(process)
+
+
+def test_images_of_several_sizes_come_back_as_they_went():
+    images = np.empty(3, dtype=object)
+    images[:] = [np.full(shape, 7, np.uint8) for shape in [(2, 3, 3), (4, 4, 3), (1, 1, 3)]]
+    _, found = answered("back", {}, {"images": images, "after": np.arange(3)})
+    assert [one.shape for one in found["images"]] == [(2, 3, 3), (4, 4, 3), (1, 1, 3)]
+    assert all((one == 7).all() for one in found["images"])
+    assert found["after"].tolist() == [0, 1, 2]
+
+
+def test_every_question_has_a_process_that_nobody_asked_before():
+    first, _ = answered("remembers", {"word": "one"})
+    second, _ = answered("remembers", {"word": "two"})
+    assert (first["seen"], second["seen"]) == (["one"], ["two"])
+    assert first["nursery"] == second["nursery"] != os.getpid()
+
+
+def test_a_nursery_that_was_ended_is_started_again():
+    first, _ = answered("remembers", {"word": "one"})
+    os.kill(first["nursery"], signal.SIGKILL)
+    assert ends(first["nursery"])
+    assert answered("remembers", {"word": "two"})[0]["nursery"] != first["nursery"]
+
+
+def test_what_a_worker_started_ends_with_it():
+    assert ends(answered("leaves")[0]["child"])
+
+
+def test_threads_ask_at_the_same_time():
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda word: answered("remembers", {"word": word})[0]["seen"], "abcdef"))
+    assert found == [[word] for word in "abcdef"]
+
+
+def test_a_nursery_ends_with_whoever_started_it_and_leaves_nothing_behind(tmp_path: Path):
+    asking = f"""
+import os, signal, sys
+sys.path[:0] = {sys.path!r}
+from engram.formats._worker import asked
+print(asked("formats.test_worker:remembers", {{"word": "one"}})[0]["nursery"], flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", asking], env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, check=False
+    )
+    assert ends(int(told.stdout))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forked_process_has_nurseries_of_its_own():
+    first, _ = answered("remembers", {"word": "one"})
+    child = os.fork()
+    if not child:
+        other = answered("remembers", {"word": "two"})[0]["nursery"]
+        os._exit(int(other == first["nursery"]))
+    assert os.waitpid(child, 0)[1] == 0
+    assert answered("remembers", {"word": "three"})[0]["nursery"] == first["nursery"]

@@ -30,7 +30,7 @@ SPEAKS = {
 }
 HABITS = ("['uname', '-p']", "('::1', 0)")
 """What libraries do in any program that imports them: ask the system its name, and whether there is IPv6."""
-WORKER, NODE = "from engram.formats._worker import main; main()", "answer.mjs"
+NURSERY, NODE = "from engram.formats._nursery import main; main()", "answer.mjs"
 
 
 def note(*said: object) -> None:
@@ -56,7 +56,7 @@ def opened(path: object, _mode: object, flags: object) -> None:
 
 def started(program: object, words: object) -> None:
     said = [str(word) for word in words] if isinstance(words, (list, tuple)) else [str(words)]
-    ours = said[-3:-2] == [WORKER] and str(program) == sys.executable
+    ours = said[-4:-3] == [NURSERY] and str(program) == sys.executable
     if not ours and not (len(said) == 2 and said[1].endswith(NODE)):
         note("subprocess.Popen", program, said)
 
@@ -66,6 +66,8 @@ def hook(event: str, args: tuple) -> None:
         opened(*args)
     elif event == "subprocess.Popen":
         started(args[0], args[1])
+    elif event == "os.fork" and sys._getframe(1).f_code.co_filename.endswith("/engram/formats/_nursery.py"):
+        pass  # it forks the workers
     elif event in STARTS or event in SPEAKS:
         note(event, args)
     elif event in CHANGES:

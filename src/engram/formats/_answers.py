@@ -12,10 +12,9 @@ from itertools import pairwise
 import numpy as np
 from numpy import ndarray
 
+from engram.formats import _onnxruntime
 from engram.graphs.compose import classes
-from engram.graphs.weights import attach
 from engram.records import Model
-from engram.runtime import onnxruntime
 
 __all__ = [
     "Answers", "Piece", "batch", "by_session", "by_stages", "joined", "pieces", "session", "stages", "tensors", "told",
@@ -43,19 +42,12 @@ def by_session(model: Model, inputs: Piece) -> Answers:
 
 def stages(model: Model, asked: Sequence[Piece]) -> list[Answers]:
     """Every output of the network for each piece of raw rows, computed stage by stage."""
-    network = attach(model.graph, model.weights).SerializeToString()
-    return [onnxruntime.run(network, tensors(model, piece)) for piece in asked]
+    return _onnxruntime.stages(model, asked)
 
 
 def session(model: Model, asked: Sequence[Piece]) -> list[Answers]:
     """The same from the composed graph, and what it makes of the first output."""
-    opened = onnxruntime.open(model)
-    answers = []
-    for piece in asked:
-        found = opened.predict(piece)
-        made = {"label": found.labels, "probabilities": found.probabilities, "value": found.values}
-        answers.append({**found.outputs, **{name: array for name, array in made.items() if array is not None}})
-    return answers
+    return _onnxruntime.predict(model, asked)
 
 
 def pieces(model: Model, inputs: Piece, fixed: int = 0) -> list[Piece]:
@@ -101,7 +93,7 @@ def told(model: Model, outputs: Answers) -> Answers:
 
 def tensors(model: Model, inputs: Piece) -> Piece:
     """What the network of a model takes, from raw inputs."""
-    return onnxruntime.preprocess(model.preprocessing, inputs) if model.preprocessing else inputs
+    return _onnxruntime.prepare(model, [inputs])[0]
 
 
 def batch(model: Model) -> int:

@@ -15,11 +15,11 @@ import onnx
 from numpy import ndarray
 
 from engram.errors import EngramError
+from engram.formats import _onnxruntime
 from engram.formats._answers import Piece, tensors
 from engram.graphs.layers import network
 from engram.graphs.weights import attach
 from engram.records import Model
-from engram.runtime import onnxruntime
 
 __all__ = ["Place", "first_difference"]
 
@@ -117,7 +117,7 @@ class _Network:
         wanted = list(dict.fromkeys(self.places[place] for place in places))
         del self._whole.graph.output[:]
         self._whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-        found = onnxruntime.run(self._whole.SerializeToString(), self._inputs)
+        found = _onnxruntime.run(self._whole.SerializeToString(), [self._inputs])[0]
         return {place: found[self.places[place]] for place in places}
 
     def named(self, place: str) -> Place:

@@ -253,14 +253,14 @@ def _prove(model: Model, made: Path, target: str, side: Side, request: Request) 
     found = SHELF.take(target)
     if not _recognition.reads(found):
         again = model if "preprocessing" in found.CARRIES else _sides.bare(model)
-        return _proving.prove(model, side, _sides.of_file(made, target, found, again, model), request)
+        return _proving.prove(model, side, _sides.of_file(made, target, found, again, model, made=True), request)
     try:
         again = _read(found, made, _DEFAULT)
     except (EngramError, OSError) as wrong:
         raise ConversionError(f"{made.name} could not be read again once written: {wrong}") from wrong
     if "names" in found.CARRIES:
         _equal_weights(model, again, made.name)
-    other = _sides.of_file(made, target, found, again, model)
+    other = _sides.of_file(made, target, found, again, model, made=True)
     if not model.graph or not again.graph:
         return _proving.prove_weights(model, again, side, other, request)
     _equal_outputs(model, again, request.lost, made.name)

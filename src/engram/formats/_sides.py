@@ -14,11 +14,10 @@ from types import ModuleType
 from numpy import ndarray
 
 from engram.errors import MissingLibrary
-from engram.formats import _answers, _proof, _recognition
+from engram.formats import _answers, _onnxruntime, _proof, _recognition
 from engram.formats._answers import Answers, Piece
 from engram.graphs.signature import signature as declared
 from engram.records import Model, Signature, TensorSpec
-from engram.runtime import onnxruntime
 
 __all__ = ["CANONICAL", "Answered", "Program", "Side", "bare", "layout", "of_file", "of_model", "of_program"]
 
@@ -66,7 +65,7 @@ def of_model(model: Model) -> Side:
     """A model as it is here."""
 
     def ask(asked: Sequence[Piece]) -> Answered:
-        return Answered(_answers.stages(model, asked), onnxruntime.VERSION)
+        return Answered(_answers.stages(model, asked), _onnxruntime.VERSION)
 
     return Side(_proof.digest(model), "the model", CANONICAL, layout(model), ask)
 
@@ -80,7 +79,7 @@ def of_program(model: Model, program: Program) -> Side:
     return Side(_proof.digest(model), "original", "", layout(model), ask)
 
 
-def of_file(path: Path, name: str, found: ModuleType, again: Model, original: Model) -> Side:
+def of_file(path: Path, name: str, found: ModuleType, again: Model, original: Model, *, made: bool = False) -> Side:
     """A file or folder.
 
     Args:
@@ -90,12 +89,13 @@ def of_file(path: Path, name: str, found: ModuleType, again: Model, original: Mo
         again: what was read from it.
         original: whose raw inputs and names of outputs are used in asking; the file may have lost its preprocessing
             or call its tensors otherwise.
+        made: whether it was written a moment ago. Some runtimes run what a file says, and are asked only then.
     """
     adapt = _Adapted(original, again)
 
     def ask(asked: Sequence[Piece]) -> Answered:
-        pieces = [adapt.inputs(piece) for piece in asked]
-        answers, runtime, served = _asked(path, name, found, again, pieces)
+        pieces = adapt.inputs(asked)
+        answers, runtime, served = _asked(path, name, found, again, pieces, made=made)
         return Answered([adapt.outputs(answer) for answer in answers], runtime, served)
 
     return Side(_proof.path_digest(path), path.name, name, layout(again), ask)
@@ -113,19 +113,23 @@ def layout(model: Model) -> str:
 
 
 def _asked(
-    path: Path, name: str, found: ModuleType, again: Model, pieces: Sequence[Piece]
+    path: Path, name: str, found: ModuleType, again: Model, pieces: Sequence[Piece], *, made: bool
 ) -> tuple[list[Answers], str, str]:
     try:
+        if made and hasattr(found, "run_made"):
+            return [dict(each) for each in found.run_made(path, pieces)], str(found.runtime()), ""
         if hasattr(found, "run_pieces"):
             return [dict(each) for each in found.run_pieces(path, pieces)], str(found.runtime()), ""
         if hasattr(found, "run"):
             return [dict(found.run(path, piece)) for piece in pieces], str(found.runtime()), ""
         why = f"{name} has no runtime of its own"
+        if hasattr(found, "run_made"):
+            why = f"{found.runtime()} runs what a file says, and is asked only of files that were made a moment ago"
     except MissingLibrary as missing:
         if not _recognition.reads(found):
             raise
         why = str(missing)
-    return _answers.session(again, pieces), onnxruntime.VERSION, why
+    return _answers.session(again, pieces), _onnxruntime.VERSION, why
 
 
 class _Adapted:
@@ -138,10 +142,10 @@ class _Adapted:
         self._into = _renamed(given, again.signature.inputs)
         self._out_of = _renamed(again.signature.outputs, original.signature.outputs)
 
-    def inputs(self, piece: Piece) -> Piece:
+    def inputs(self, pieces: Sequence[Piece]) -> list[Piece]:
         """Raw inputs as the file takes them."""
-        found = _answers.tensors(self._original, piece) if self._prepares else piece
-        return {self._into.get(name, name): array for name, array in found.items()}
+        found = _onnxruntime.prepare(self._original, pieces) if self._prepares else pieces
+        return [{self._into.get(name, name): array for name, array in piece.items()} for piece in found]
 
     def outputs(self, answers: Answers) -> Answers:
         """What the file answered, by the names of the original."""

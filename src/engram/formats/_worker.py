@@ -1,7 +1,8 @@
 """A process of its own for what may crash, hang or eat memory on a stranger's file.
 
 Native libraries (TensorFlow, LiteRT, torch's archives) were not written for files of strangers. What they are asked is
-asked in a fresh process, which the system ends when it takes too much; here that is a typed error like any other.
+asked in a process that nobody asked anything before, which the system ends when it takes too much; here that is a typed
+error like any other.
 Questions and answers travel as JSON and plain bytes through a hidden folder: a pickle of the answer would let a
 stranger's file that took over the worker take over this process, too.
 """
@@ -12,17 +13,15 @@ import ctypes
 import importlib
 import json
 import math
-import os
+import mmap
 import resource
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -30,8 +29,10 @@ from numpy import ndarray
 
 from engram import errors
 from engram.errors import EngramError, FormatError
+from engram.formats import _nursery
+from engram.formats._nursery import NONE, Framework
 
-__all__ = ["Bounds", "asked", "asked_pieces", "main"]
+__all__ = ["Bounds", "asked", "asked_pieces", "numbered", "piece", "work"]
 
 Arrays = Mapping[str, ndarray]
 Job = Callable[[dict[str, Any], dict[str, ndarray]], tuple[Mapping[str, Any], Arrays]]
@@ -39,8 +40,9 @@ Job = Callable[[dict[str, Any], dict[str, ndarray]], tuple[Mapping[str, Any], Ar
 _QUESTION, _ANSWER = "question", "answer"
 _OPEN_FILES = 256
 _DIE_WITH_PARENT = 1
-_NEW_NETWORK, _NEW_USER = 0x40000000, 0x10000000
 _LAST_WORDS = 2_000
+_TEXTS = "string"
+_PLAIN = (str, int, float, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,12 @@ _USUAL = Bounds()
 
 
 def asked(
-    job: str, said: Mapping[str, Any], arrays: Arrays | None = None, *, bounds: Bounds = _USUAL
+    job: str,
+    said: Mapping[str, Any],
+    arrays: Arrays | None = None,
+    *,
+    bounds: Bounds = _USUAL,
+    framework: Framework = NONE,
 ) -> tuple[dict[str, Any], dict[str, ndarray]]:
     """What a function answers in a process of its own.
 
@@ -71,32 +78,22 @@ def asked(
         said: plain JSON values.
         arrays: by name; of objects, they hold texts.
         bounds: what it may take.
+        framework: what is imported once for all questions that say the same here.
 
     Raises:
         EngramError: of the kind that the function raised.
         FormatError: it crashed, hung, or took too much.
     """
-    with tempfile.TemporaryDirectory(prefix="engram-") as place:
-        folder = Path(place)
-        _pack(folder, _QUESTION, said, arrays or {})
-        words = json.dumps({"job": job, "bounds": asdict(bounds), "path": sys.path})
-        program = "from engram.formats._worker import main; main()"
-        with (folder / "words").open("wb") as heard:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own words
-                [sys.executable, "-P", "-s", "-c", program, place, words],
-                stdin=subprocess.DEVNULL,
-                stdout=heard,
-                stderr=heard,
-                cwd=place,
-                env=_environment(place),
-                start_new_session=True,
-            )
-            code = _ended(process, 3 * bounds.seconds)
-        return _answer(folder, job, code, bounds)
+    return _asked(job, said, arrays or {}, _nursery.Wanted(job, asdict(bounds), (_module(job),), framework))
 
 
 def asked_pieces(
-    job: str, said: Mapping[str, Any], pieces: Sequence[Arrays], *, bounds: Bounds = _USUAL
+    job: str,
+    said: Mapping[str, Any],
+    pieces: Sequence[Arrays],
+    *,
+    bounds: Bounds = _USUAL,
+    framework: Framework = NONE,
 ) -> list[dict[str, ndarray]]:
     """What a function answers to several batches, one after the other in one process.
 
@@ -107,33 +104,60 @@ def asked_pieces(
         said: plain JSON values, the same for all.
         pieces: arrays by name.
         bounds: what it may take for all of them together.
+        framework: as for ``asked``.
 
     Raises:
         EngramError: of the kind that the function raised.
         FormatError: it crashed, hung, or took too much.
     """
-    arrays = {f"{number}/{name}": array for number, piece in enumerate(pieces) for name, array in piece.items()}
+    arrays = numbered(pieces)
     question = {"job": job, "said": dict(said), "pieces": len(pieces)}
-    _, made = asked(f"{__name__}:each", question, arrays, bounds=bounds)
-    return [_piece(made, number) for number in range(len(pieces))]
+    wanted = _nursery.Wanted(f"{__name__}:each", asdict(bounds), (_module(job),), framework)
+    _, made = _asked(job, question, arrays, wanted)
+    return [piece(made, number) for number in range(len(pieces))]
+
+
+def _asked(
+    job: str, said: Mapping[str, Any], arrays: Arrays, wanted: _nursery.Wanted
+) -> tuple[dict[str, Any], dict[str, ndarray]]:
+    with tempfile.TemporaryDirectory(prefix="engram-") as place:
+        folder = Path(place)
+        _pack(folder, _QUESTION, said, arrays)
+        return _answer(folder, job, _nursery.answered(wanted, place), int(wanted.bounds["seconds"]))
+
+
+def numbered(pieces: Sequence[Arrays]) -> dict[str, ndarray]:
+    """Several batches as one, each array behind the number of its batch."""
+    return {f"{number}/{name}": array for number, batch in enumerate(pieces) for name, array in batch.items()}
+
+
+def piece(arrays: Arrays, number: int) -> dict[str, ndarray]:
+    """One of the batches that ``numbered`` made one of."""
+    start = f"{number}/"
+    return {name[len(start) :]: array for name, array in arrays.items() if name.startswith(start)}
 
 
 def each(said: dict[str, Any], arrays: dict[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
     """Do a job for one piece after the other; the job of a worker that is asked several."""
     job, made = _job(said["job"]), dict[str, ndarray]()
     for number in range(int(said["pieces"])):
-        _, found = job(dict(said["said"]), _piece(arrays, number))
+        _, found = job(dict(said["said"]), piece(arrays, number))
         made |= {f"{number}/{name}": array for name, array in found.items()}
     return {}, made
 
 
-def main() -> None:
-    """Be the worker: read the question, do the job, write the answer."""
-    folder, words = Path(sys.argv[1]), json.loads(sys.argv[2])
-    sys.path[:] = words["path"]
-    _confine(Bounds(**words["bounds"]))
+def work(place: str, job: str, bounds: Mapping[str, int]) -> None:
+    """Be the worker: read the question, do the job, write the answer.
+
+    Args:
+        place: the folder of both.
+        job: as for ``asked``.
+        bounds: by name.
+    """
+    folder = Path(place)
+    _confine(Bounds(**bounds))
     try:
-        said, arrays = _job(words["job"])(*_unpack(folder, _QUESTION))
+        said, arrays = _job(job)(*_unpack(folder, _QUESTION, _mapped))
         _pack(folder, _ANSWER, {"said": dict(said)}, arrays)
     except EngramError as refused:
         _pack(folder, _ANSWER, {"refused": type(refused).__name__, "why": str(refused)}, {})
@@ -142,31 +166,17 @@ def main() -> None:
 
 
 def _job(name: str) -> Job:
-    module, _, function = name.partition(":")
-    found: Job = getattr(importlib.import_module(module), function)
+    found: Job = getattr(importlib.import_module(_module(name)), name.partition(":")[2])
     return found
 
 
-def _piece(arrays: Arrays, number: int) -> dict[str, ndarray]:
-    start = f"{number}/"
-    return {name[len(start) :]: array for name, array in arrays.items() if name.startswith(start)}
+def _module(job: str) -> str:
+    return job.partition(":")[0]
 
 
-def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """The exit code; None where it had to be stopped."""
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _answer(folder: Path, job: str, code: int | None, bounds: Bounds) -> tuple[dict[str, Any], dict[str, ndarray]]:
+def _answer(folder: Path, job: str, code: int | None, seconds: int) -> tuple[dict[str, Any], dict[str, ndarray]]:
     if code is None or code == -signal.SIGXCPU:
-        raise FormatError(f"{job} took more than {bounds.seconds} s and was stopped; nothing of it is used")
+        raise FormatError(f"{job} took more than {seconds} s and was stopped; nothing of it is used")
     if code or not (folder / f"{_ANSWER}.json").is_file():
         raise FormatError(f"{job} {_end(code)}{_last_words(folder)}; nothing of it is used")
     found, arrays = _unpack(folder, _ANSWER)
@@ -189,24 +199,8 @@ def _last_words(folder: Path) -> str:
     return f" ({lines[-1][:300]})" if lines else ""
 
 
-def _environment(place: str) -> dict[str, str]:
-    """Nothing of the user's: no proxies, no tokens, no settings of frameworks; one thread, no device, few words."""
-    return {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": ":".join(entry for entry in sys.path if entry),
-        "PYTHONHASHSEED": "0",
-        "HOME": place,
-        "TMPDIR": place,
-        "LC_ALL": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TF_ENABLE_ONEDNN_OPTS": "0",
-    }
-
-
 def _confine(bounds: Bounds) -> None:
-    """Take no more than the bounds, reach no network, and end with whoever asked."""
+    """Take no more than the bounds, and end with the nursery; there is no network in it."""
     for kind, soft, hard in (
         (resource.RLIMIT_DATA, bounds.memory, bounds.memory),
         (resource.RLIMIT_CPU, bounds.seconds, bounds.seconds + 1),  # at the hard one the signal is that of any killing
@@ -217,10 +211,7 @@ def _confine(bounds: Bounds) -> None:
         with suppress(ValueError, OSError):  # the system's own limit is lower already
             resource.setrlimit(kind, (soft, hard))
     with suppress(OSError, AttributeError):  # where there is no such system call, the rest holds
-        system = ctypes.CDLL(None)
-        system.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
-        if system.unshare(_NEW_NETWORK):
-            system.unshare(_NEW_NETWORK | _NEW_USER)
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
 
 
 def _pack(folder: Path, name: str, said: Mapping[str, Any], arrays: Arrays) -> None:
@@ -230,37 +221,71 @@ def _pack(folder: Path, name: str, said: Mapping[str, Any], arrays: Arrays) -> N
         for key, given in arrays.items():
             array = np.asarray(given)
             entry = {"name": key, "type": _type(array), "shape": list(array.shape)}
-            if array.dtype.kind in "OUS":
-                entry["texts"] = [str(one) for one in array.ravel().tolist()]
+            if array.dtype.kind in "OUS" and any(isinstance(one, ndarray) for one in array.flat):
+                entry["arrays"] = [_placed(file, np.asarray(one)) for one in array.flat]
+            elif array.dtype.kind in "OUS":
+                entry["texts"] = [one if isinstance(one, _PLAIN) else str(one) for one in array.ravel().tolist()]
             else:
-                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+                _placed(file, array)
             index.append(entry)
     part = folder / f"{name}.part"
     part.write_text(json.dumps({"said": dict(said), "arrays": index}), encoding="utf-8")
     part.replace(folder / f"{name}.json")
 
 
-def _unpack(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, ndarray]]:
-    """What ``_pack`` wrote; a worker that was taken over may have written anything, so every length is checked."""
+def _placed(file: BinaryIO, array: ndarray) -> dict[str, Any]:
+    """Write the numbers of an array, and say what it is."""
+    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return {"type": _type(array), "shape": list(array.shape)}
+
+
+def _mapped(path: Path) -> bytes | mmap.mmap:
+    """A file that nobody changes, without a copy of it."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+
+
+def _unpack(
+    folder: Path, name: str, content: Callable[[Path], bytes | mmap.mmap] = Path.read_bytes
+) -> tuple[dict[str, Any], dict[str, ndarray]]:
+    """What ``_pack`` wrote; a worker that was taken over may have written anything, so every length is checked.
+
+    It may also still be there and cut the file short, so an answer is copied and not mapped.
+    """
     try:
         found = json.loads((folder / f"{name}.json").read_bytes())
-        content = (folder / f"{name}.bin").read_bytes()
-        arrays, place = {}, 0
+        whole = memoryview(content(folder / f"{name}.bin"))
+        arrays, place = dict[str, ndarray](), 0
         for entry in found["arrays"]:
-            shape = tuple(int(length) for length in entry["shape"])
-            if entry["type"] == "string":
-                arrays[entry["name"]] = np.array(entry["texts"], dtype=object).reshape(shape)
-                continue
-            kind, count = _dtype(entry["type"]), max(math.prod(shape), 0)
-            arrays[entry["name"]] = np.frombuffer(content[place : place + count * kind.itemsize], kind).reshape(shape)
-            place += count * kind.itemsize
+            parts = []
+            for part in entry.get("arrays", [entry]):
+                made, place = _taken(whole, place, part)
+                parts.append(made)
+            arrays[entry["name"]] = _ragged(parts, entry["shape"]) if "arrays" in entry else parts[0]
         return dict(found["said"]), arrays
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as wrong:
         raise FormatError(f"a worker's {name} cannot be read: {wrong}; nothing of it is used") from wrong
 
 
+def _taken(whole: memoryview, place: int, entry: Mapping[str, Any]) -> tuple[ndarray, int]:
+    """An array that begins at a place, and where the next one does."""
+    shape = tuple(int(length) for length in entry["shape"])
+    if entry["type"] == _TEXTS:
+        return np.array(entry["texts"], dtype=object).reshape(shape), place
+    kind, count = _dtype(entry["type"]), max(math.prod(shape), 0)
+    end = place + count * kind.itemsize
+    return np.frombuffer(whole[place:end], kind).reshape(shape), end
+
+
+def _ragged(parts: Sequence[ndarray], shape: Sequence[int]) -> ndarray:
+    made = np.empty(len(parts), dtype=object)
+    for number, part in enumerate(parts):
+        made[number] = part
+    return made.reshape(shape)
+
+
 def _type(array: ndarray) -> str:
-    return "string" if array.dtype.kind in "OUS" else array.dtype.name
+    return _TEXTS if array.dtype.kind in "OUS" else array.dtype.name
 
 
 def _dtype(name: str) -> np.dtype[Any]:

@@ -25,12 +25,11 @@ from numpy import ndarray
 from onnx import helper
 
 from engram.errors import FormatError
-from engram.formats import _convert, _files, _folders, _recognition, _stored_onnx, onnx, safetensors
+from engram.formats import _convert, _files, _folders, _onnxruntime, _recognition, _stored_onnx, onnx, safetensors
 from engram.graphs.build import IR_VERSION
 from engram.graphs.compose import classes, compose
 from engram.graphs.naming import rename
 from engram.records import Limits, Model
-from engram.runtime import onnxruntime
 
 __all__ = ["CARRIES", "FOLDER", "SUFFIXES", "read", "recognizes", "run", "run_pieces", "runtime", "write"]
 
@@ -136,7 +135,7 @@ def _own_flavor(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]
 
 def _served(file: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
     """What was read of a file whose format has no runtime of its own."""
-    return dict(onnxruntime.open(_convert.read(file)).predict(inputs).outputs)
+    return _onnxruntime.predict(_convert.read(file), [inputs])[0]
 
 
 def runtime() -> str:

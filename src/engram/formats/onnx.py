@@ -12,7 +12,7 @@ Any other ONNX from opset 7 on is brought into the canonical form; its inputs an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,17 +92,21 @@ def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
     Raises:
         FormatError: onnxruntime cannot open it.
     """
-    from engram.runtime import onnxruntime
+    return run_pieces(path, [inputs])[0]
 
-    model = library.load(path, load_external_data=False)
-    return onnxruntime.run(path if _stored_onnx.has_external(model) else path.read_bytes(), inputs)
+
+def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict[str, ndarray]]:
+    """As ``run`` for several batches at once, in one process."""
+    from engram.formats import _onnxruntime
+
+    return _onnxruntime.run(path, pieces)
 
 
 def runtime() -> str:
     """The runtime that ``run`` asks, and its version."""
-    from engram.runtime import onnxruntime
+    from engram.formats import _onnxruntime
 
-    return onnxruntime.VERSION
+    return _onnxruntime.VERSION
 
 
 def _composed(model: Model) -> tuple[library.ModelProto, dict[str, str]]:

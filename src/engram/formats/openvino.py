@@ -21,6 +21,7 @@ from numpy import ndarray
 
 from engram.errors import ConversionError, FormatError, MissingLibrary
 from engram.formats import _description, _document, _stored_onnx
+from engram.formats._nursery import Framework
 from engram.formats._openvino import held
 from engram.formats._worker import asked, asked_pieces
 from engram.graphs.weights import names
@@ -34,6 +35,7 @@ READS = False
 
 _BINARY = ".bin"
 _LIBRARY = "openvino"
+_FRAMEWORK = Framework((_LIBRARY,), "engram.formats._openvino.rehearsal")
 
 
 def recognizes(head: bytes, path: Path) -> bool:  # noqa: ARG001 - the contract of the shelf
@@ -68,7 +70,7 @@ def write(model: Model, path: Path) -> None:
         network = Path(folder) / "network.onnx"
         _stored_onnx.save(_hollow(model.graph), weights, network)
         places = {"network": str(network), "path": str(path.resolve()), "weights": str(binary.resolve())}
-        asked("engram.formats._openvino.job:convert", {**places, "notes": notes})
+        asked("engram.formats._openvino.job:convert", {**places, "notes": notes}, framework=_FRAMEWORK)
     held.check(path, binary, weights)
 
 
@@ -106,7 +108,7 @@ def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict
     """As ``run`` for several batches at once, in one process."""
     _needed("running")
     places = {"path": str(path.resolve()), "weights": str(path.with_suffix(_BINARY).resolve())}
-    return asked_pieces("engram.formats._openvino.job:answer", places, pieces)
+    return asked_pieces("engram.formats._openvino.job:answer", places, pieces, framework=_FRAMEWORK)
 
 
 def runtime() -> str:

@@ -15,14 +15,17 @@ whatever else torch has no place for go with the file as a text that only Engram
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from numpy import ndarray
 
 from engram.formats import _carried
 from engram.formats._faults import typed
-from engram.formats._pt2 import asking, container, program, reading
+from engram.formats._pt2 import asking, container, program, reading, writing
 from engram.records import Limits, Model
 
-__all__ = ["CARRIES", "SUFFIXES", "read", "recognizes", "write"]
+__all__ = ["CARRIES", "SUFFIXES", "read", "recognizes", "run_made", "runtime", "write"]
 
 SUFFIXES = (".pt2",)
 CARRIES = ("graph", "weights", "preprocessing", "names")
@@ -49,11 +52,26 @@ def read(path: Path, limits: Limits) -> Model:
     return Model(graph, dict(found.weights), signature, source=source)
 
 
+def run_made(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict[str, ndarray]]:
+    """What torch itself answers from a file that was written a moment ago, for several batches.
+
+    Raises:
+        FormatError: torch cannot open or run it.
+        MissingLibrary: torch is not installed.
+    """
+    return asking.answers("engram.formats._pt2.job:answer", path, read(path, Limits()), pieces)
+
+
+def runtime() -> str:
+    """Name and version of what ``run_made`` asks."""
+    return asking.runtime()
+
+
 def write(model: Model, path: Path) -> None:
-    """The network as a program, through ``torch.export.save``.
+    """The network as a program of ``torch.export``.
 
     Raises:
         ConversionError: the model has no graph, a type or node that torch has not, or a length that torch must fix.
         MissingLibrary: torch is not installed.
     """
-    asking.written("engram.formats._pt2.job:save", model, path)
+    writing.write(model, path)

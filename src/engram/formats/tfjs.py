@@ -16,11 +16,10 @@ import numpy as np
 from numpy import ndarray
 
 from engram.errors import ConversionError, FormatError
-from engram.formats import _description, _document, _files
+from engram.formats import _description, _document, _files, _onnxruntime
 from engram.formats._faults import typed
 from engram.formats._tfjs import graph_read, graph_write, layers_read, layers_write, manifest, running
 from engram.records import Limits, Model
-from engram.runtime import onnxruntime
 
 __all__ = ["CARRIES", "FOLDER", "SUFFIXES", "read", "recognizes", "run", "run_pieces", "runtime", "write"]
 
@@ -90,7 +89,7 @@ def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict
     """As ``run`` for several batches at once: node takes a second to start."""
     running.version()
     model = read(path, Limits())
-    given = [onnxruntime.preprocess(model.preprocessing, one) if model.preprocessing else one for one in pieces]
+    given = _onnxruntime.prepare(model, pieces)
     specs = model.signature.outputs
     made = running.answers(path, given, [spec.name for spec in specs])
     types = {spec.name: spec.dtype for spec in specs}

@@ -113,9 +113,9 @@ def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict
     if notes is not None and not notes.get("composed"):
         model = own.own(notes, file, Limits())
         if model.preprocessing:
-            from engram.runtime import onnxruntime
+            from engram.formats import _onnxruntime
 
-            given = [onnxruntime.preprocess(model.preprocessing, piece) for piece in pieces]
+            given = _onnxruntime.prepare(model, pieces)
     entry = entry_of(file)
     said = {
         "path": str(path.resolve()),

@@ -12,8 +12,11 @@ What is written is a trace of the module that trains the network, and opens with
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from numpy import ndarray
 
 from engram.errors import FormatError
 from engram.formats import _carried, _worker, pt2
@@ -22,7 +25,7 @@ from engram.formats._pt2 import asking
 from engram.formats._torchscript import container
 from engram.records import Limits, Model
 
-__all__ = ["ALSO", "CARRIES", "SUFFIXES", "read", "recognizes", "write"]
+__all__ = ["ALSO", "CARRIES", "SUFFIXES", "read", "recognizes", "run_made", "runtime", "write"]
 
 SUFFIXES = (".torchscript", ".ts")
 ALSO = (".pt", ".pth")
@@ -46,9 +49,8 @@ def read(path: Path, limits: Limits) -> Model:
     if found.notes:
         return _carried.whole(found.notes, found.weights, f"the member {_carried.MEMBER!r}", limits)
     asking.installed("reading the graph of a TorchScript file")
-    _, made = _worker.asked(
-        "engram.formats._torchscript.job:convert", {"path": str(path.resolve()), "inputs": found.inputs}
-    )
+    said = {"path": str(path.resolve()), "inputs": found.inputs}
+    _, made = _worker.asked("engram.formats._torchscript.job:convert", said, framework=asking.TORCH)
     with tempfile.TemporaryDirectory(prefix="engram-") as place:
         program = Path(place, "model.pt2")
         program.write_bytes(made["program"].tobytes())
@@ -58,6 +60,21 @@ def read(path: Path, limits: Limits) -> Model:
     return replace(model, weights=dict(found.weights), source={"format": "torchscript"})
 
 
+def run_made(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict[str, ndarray]]:
+    """What torch itself answers from a file that was written a moment ago, for several batches.
+
+    Raises:
+        FormatError: torch cannot open or run it.
+        MissingLibrary: torch is not installed.
+    """
+    return asking.answers("engram.formats._torchscript.job:answer", path, read(path, Limits()), pieces)
+
+
+def runtime() -> str:
+    """Name and version of what ``run_made`` asks."""
+    return asking.runtime()
+
+
 def write(model: Model, path: Path) -> None:
     """The network as a traced module, through ``torch.jit.save``.
 
@@ -65,4 +82,7 @@ def write(model: Model, path: Path) -> None:
         ConversionError: the model has no graph, or a type or node that torch has not.
         MissingLibrary: torch is not installed.
     """
-    asking.written("engram.formats._torchscript.job:save", model, path)
+    asking.checked(model, f"writing {path.suffix}")
+    question = asking.question(model, model.weights)
+    said = {"path": str(path.resolve())}
+    _worker.asked("engram.formats._torchscript.job:save", said, question, framework=asking.TORCH)

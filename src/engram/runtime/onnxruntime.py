@@ -18,10 +18,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from engram.errors import FormatError, ShapeError
 from engram.graphs.compose import classes, compose
-from engram.records import Model, Prediction, TensorSpec
+from engram.records import Model, Prediction, Signature, TensorSpec
 from engram.runtime import _batches
 
-__all__ = ["VERSION", "Preprocessor", "Session", "open", "preprocess", "run"]
+__all__ = ["VERSION", "Preprocessor", "Session", "open", "preprocess", "run", "run_pieces"]
 
 VERSION = f"onnxruntime {onnxruntime.__version__}"
 
@@ -54,9 +54,16 @@ def run(graph: bytes | Path, inputs: Mapping[str, ndarray], threads: int = 1) ->
         FormatError: onnxruntime cannot open the graph, or it loops for longer than a few seconds.
         ShapeError: the inputs do not fit it.
     """
-    session = _load(graph, threads) if isinstance(graph, bytes) else _opened(graph, threads)
-    content = graph if isinstance(graph, bytes) else graph.read_bytes()
-    return _stopped(session, inputs) if b"Loop" in content else _run(session, inputs)
+    return run_pieces(graph, [inputs], threads)[0]
+
+
+def run_pieces(
+    graph: bytes | Path, pieces: Sequence[Mapping[str, ndarray]], threads: int = 1
+) -> list[dict[str, ndarray]]:
+    """As ``run`` for several batches, one after the other."""
+    session = _load(graph, threads)
+    asked = _stopped if b"Loop" in (graph if isinstance(graph, bytes) else graph.read_bytes()) else _run
+    return [asked(session, piece) for piece in pieces]
 
 
 def preprocess(graph: bytes, inputs: Mapping[str, ndarray], batch: int = 4096, threads: int = 1) -> dict[str, ndarray]:
@@ -97,16 +104,23 @@ def open(model: Model, threads: int = 1) -> Session:  # noqa: A001 - the verb of
         FormatError: onnxruntime cannot open the composed graph.
         ConversionError: preprocessing and network do not fit together.
     """
-    return Session(model, threads)
+    return Session(compose(model, network_outputs=True), model.signature, classes(model), threads)
 
 
 class Session:
-    """A model ready to answer; any number of threads may ask at once."""
+    """A model ready to answer; any number of threads may ask at once.
 
-    def __init__(self, model: Model, threads: int = 1) -> None:
-        self.signature = model.signature
-        self.classes = classes(model)
-        self._session = _load(compose(model, network_outputs=True), threads)
+    Args:
+        composed: the whole model as ``compose`` makes it, with the network's own outputs; bytes, or a file of them.
+        signature: of the model.
+        labels: its classes in order; empty where it does not classify.
+        threads: within one operator.
+    """
+
+    def __init__(self, composed: bytes | Path, signature: Signature, labels: tuple[str, ...], threads: int = 1) -> None:
+        self.signature = signature
+        self.classes = labels
+        self._session = _load(composed, threads)
         names = [output.name for output in self._session.get_outputs()]
         own = len(self.signature.outputs)
         self._answer = names[:-own] if len(names) > own else []
@@ -149,7 +163,9 @@ class Session:
         return Prediction(values=values, outputs=outputs)
 
 
-def _load(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
+def _load(graph: bytes | Path, threads: int) -> onnxruntime.InferenceSession:
+    if isinstance(graph, Path):
+        return _opened(graph, threads)
     with tempfile.TemporaryDirectory(prefix="engram-") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(graph)

@@ -17,9 +17,9 @@ import numpy as np
 from numpy import ndarray
 
 from engram.errors import FormatError, MissingLibrary
-from engram.formats import _worker
+from engram.formats import _onnxruntime, _worker
+from engram.formats._nursery import Framework
 from engram.records import Model
-from engram.runtime import onnxruntime
 
 __all__ = ["answers", "job", "version"]
 
@@ -37,12 +37,10 @@ def answers(model: Model, path: Path, pieces: Sequence[Mapping[str, ndarray]]) -
         FormatError: Keras refuses the file.
     """
     version()
-    given: dict[str, ndarray] = {}
-    for number, piece in enumerate(pieces):
-        prepared = onnxruntime.preprocess(model.preprocessing, piece) if model.preprocessing else piece
-        given |= {f"{number}/{name}": array for name, array in prepared.items()}
-    said = {"path": str(path.resolve()), "backend": _backend(model), "pieces": len(pieces)}
-    _, made = _worker.asked(f"{__name__}:job", said, given)
+    given = _worker.numbered(_onnxruntime.prepare(model, pieces))
+    said = {"path": str(path.resolve()), "pieces": len(pieces)}
+    framework = Framework((f"KERAS_BACKEND={_backend(model)}", "engram.formats._keras.imported"))
+    _, made = _worker.asked(f"{__name__}:job", said, given, framework=framework)
     names = [spec.name for spec in model.signature.outputs]
     found = [
         {name: made.get(f"{number}/{name}", made.get(f"{number}/{place}")) for place, name in enumerate(names)}
@@ -79,13 +77,7 @@ def _backend(model: Model) -> str:
 
 def job(said: dict[str, Any], arrays: dict[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
     """Load a file in safe mode and answer; what a worker runs."""
-    import os
-    import sys
-
-    os.environ["KERAS_BACKEND"] = said["backend"]  # read once, when keras is imported
-    for unused in ("matplotlib", "sklearn"):  # Keras imports them for pictures and wrappers, which takes five seconds
-        sys.modules[unused] = None  # type: ignore[assignment]
-    import keras
+    from engram.formats._keras.imported import library as keras
 
     try:
         model = keras.models.load_model(said["path"], compile=False, safe_mode=True)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy import ndarray
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from engram.errors import ConversionError
+from engram.errors import ConversionError, FormatError
 from engram.formats._carried import MEMBER
 from engram.graphs.naming import unique
 from engram.graphs.signature import signature
@@ -24,33 +27,71 @@ from engram.records import TensorSpec
 from engram.runtime import torch as runtime
 from engram.runtime._torch.examples import example, free_axes, silence
 
-__all__ = ["NOTES", "WEIGHT", "module_of", "reason", "save"]
+__all__ = ["NOTES", "WEIGHT", "answer", "answered", "export", "module_of", "reason"]
 
 WEIGHT = "weight:"
 NOTES, GRAPH = "notes", "graph"
 _INDICES = re.compile(r"\W")
 
 
-def save(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
-    """Write a program of ``torch.export``.
+def export(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
+    """The file of a program of ``torch.export`` whose weights have a place each, but no numbers there.
 
     Args:
-        said: ``path`` of the file.
-        arrays: ``graph`` and ``notes`` as bytes, and every weight behind ``weight:``.
+        said: ``blank``, the shape and type of each weight that does not come along.
+        arrays: ``graph`` and ``notes`` as bytes, and every other weight behind ``weight:``.
+
+    Returns:
+        The file as ``file``.
 
     Raises:
         ConversionError: torch cannot export the network.
     """
-    module, inputs = module_of(arrays)
+    blank = {f"{WEIGHT}{name}": np.zeros(shape, dtype) for name, (shape, dtype) in said["blank"].items()}
+    module, inputs = module_of({**arrays, **blank})
     notes = {MEMBER: arrays[NOTES].tobytes().decode()}
+    place = Path("program.pt2").resolve()
     with silence():
         try:
             rows = tuple(example(spec, inputs) for spec in inputs)
             program = torch.export.export(module, rows, dynamic_shapes=free_axes(inputs), strict=False)
-            torch.export.save(program, said["path"], extra_files=notes)
+            _empty(program)
+            torch.export.save(program, place, extra_files=notes)
         except (RuntimeError, ValueError, TypeError, SyntaxError, AttributeError, KeyError) as refused:
             raise ConversionError(f"torch cannot export the network: {reason(refused)}") from refused
-    return {}, {}
+    return {}, {"file": np.frombuffer(place.read_bytes(), np.uint8)}
+
+
+def answer(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
+    """What torch answers from a program that was made a moment ago; ``torch.export.load`` runs what is in a file.
+
+    Args:
+        said: ``path`` of the file.
+        arrays: inputs, each by its place.
+
+    Raises:
+        FormatError: torch cannot open or run it.
+    """
+    return {}, answered(lambda: torch.export.load(said["path"]).module(), arrays)  # noqa: TID251 - ours
+
+
+def answered(opened: Callable[[], Any], arrays: Mapping[str, ndarray]) -> dict[str, ndarray]:
+    """The outputs of a module, each by its place."""
+    rows = [torch.from_numpy(np.array(arrays[str(place)])) for place in range(len(arrays))]
+    with silence(), torch.no_grad():
+        try:
+            found = opened()(*rows)
+        except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as refused:
+            raise FormatError(f"torch does not answer: {reason(refused)}") from refused
+    outputs = found if isinstance(found, (tuple, list)) else (found,)
+    return {str(place): output.numpy() for place, output in enumerate(outputs)}
+
+
+def _empty(program: torch.export.ExportedProgram) -> None:
+    """Have a program say what its weights are and hold none of them, which torch can write, too."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        for name, weight in program.state_dict.items():
+            program.state_dict[name] = mode.from_tensor(weight)
 
 
 def module_of(arrays: Mapping[str, ndarray]) -> tuple[nn.Module, tuple[TensorSpec, ...]]:

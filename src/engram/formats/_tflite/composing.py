@@ -13,12 +13,12 @@ from numpy import ndarray
 from onnx import TensorProto, helper, numpy_helper
 
 from engram.errors import ConversionError, EngramError
+from engram.formats import _onnxruntime
 from engram.formats._probes import probes
 from engram.formats._tflite.write import Written, write_network
 from engram.graphs.compose import join
 from engram.graphs.weights import attach, detach
 from engram.records import Model, Signature
-from engram.runtime import onnxruntime
 
 __all__ = ["written"]
 
@@ -100,8 +100,8 @@ def _alike(model: Model, single: onnx.ModelProto) -> bool:
     for seed in (0, 1):
         rows = probes(model, _ROWS, seed)
         try:
-            wanted = onnxruntime.preprocess(model.preprocessing, rows)
-            found = onnxruntime.run(single.SerializeToString(), rows)
+            wanted = _onnxruntime.prepare(model, [rows])[0]
+            found = _onnxruntime.run(single.SerializeToString(), [rows])[0]
         except EngramError:
             return False
         if any(not _close(found.get(name), array) for name, array in wanted.items()):

@@ -16,12 +16,12 @@ from numpy import ndarray
 from onnx import helper
 
 from engram.errors import ConversionError
+from engram.formats import _onnxruntime
 from engram.formats._probes import probes
 from engram.graphs.signature import signature
 from engram.graphs.walk import RANDOM, Step, steps
 from engram.graphs.weights import attach
 from engram.records import Model
-from engram.runtime import onnxruntime
 
 __all__ = ["Facts", "gather"]
 
@@ -150,7 +150,7 @@ def _run(whole: onnx.ModelProto, network: Model, rows: int) -> dict[str, ndarray
         asked.graph.node.append(helper.make_node("Identity", [name], [f"{name}/passed"]))
         asked.graph.output.append(onnx.ValueInfoProto(name=f"{name}/passed"))
     inputs = probes(network, rows)
-    found = onnxruntime.run(asked.SerializeToString(), inputs) if asked.graph.output else {}
+    found = _onnxruntime.run(asked.SerializeToString(), [inputs])[0] if asked.graph.output else {}
     return {**inputs, **found}
 
 

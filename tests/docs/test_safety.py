@@ -9,7 +9,10 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "engram"
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 WRITES = {"formats/_sklearn/writing.py": ["joblib", "pickle"]}
 """Modules that write what they never read; loading is no call of theirs either."""
-CONFINED = {"formats/_torchscript/job.py": ["torch.jit.load"]}
+CONFINED = {
+    "formats/_torchscript/job.py": ["torch.jit.load"],
+    "formats/_pt2/answering.py": ["torch.jit.load", "torch.export.load"],
+}
 """What is called in the confined worker alone: the module is a job of it, and nothing else imports it."""
 CALLS = {
     "pickle.load",

@@ -122,7 +122,7 @@ def test_a_format_says_what_it_is(format_name: str, module):
         assert suffix[:1] in {".", "-"} or (suffix == "" and is_folder(module))
     assert reads(module) or writes(module)
     assert reads(module) or hasattr(module, "run"), "what is only written can be proven in its own runtime alone"
-    assert hasattr(module, "runtime") == hasattr(module, "run")
+    assert hasattr(module, "runtime") == (hasattr(module, "run") or hasattr(module, "run_made"))
     training = {"state": reads(module), "write_training": writes(module)}
     for name, expected in training.items():
         assert hasattr(module, name) == ("training state" in module.CARRIES and expected)

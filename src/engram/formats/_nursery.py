@@ -40,12 +40,9 @@ class Framework:
 
     Attributes:
         words: in order: ``NAME=VALUE`` sets a variable, anything else is a module to import.
-        rehearsal: a module that is imported when the first answer was given, so that nobody waits for it: it has the
-            framework do once what it does slowly the first time.
     """
 
     words: tuple[str, ...] = ()
-    rehearsal: str = ""
 
 
 NONE = Framework()
@@ -110,8 +107,6 @@ def main() -> None:
                 for word in question["modules"]:
                     _prepare(word)
                 control.sendall(json.dumps({"code": _forked(control, question)}).encode() + b"\n")
-                if rehearsal := question["framework"]["rehearsal"]:
-                    _prepare(rehearsal)
     finally:
         shutil.rmtree(home, ignore_errors=True)
         os._exit(0)

@@ -35,7 +35,7 @@ READS = False
 
 _BINARY = ".bin"
 _LIBRARY = "openvino"
-_FRAMEWORK = Framework((_LIBRARY,), "engram.formats._openvino.rehearsal")
+_FRAMEWORK = Framework((_LIBRARY, "engram.formats._openvino.rehearsal"))
 
 
 def recognizes(head: bytes, path: Path) -> bool:  # noqa: ARG001 - the contract of the shelf

@@ -67,7 +67,7 @@ def run_made(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict[s
         FormatError: torch cannot open or run it.
         MissingLibrary: torch is not installed.
     """
-    return asking.answers("engram.formats._torchscript.job:answer", path, read(path, Limits()), pieces)
+    return asking.answers("engram.formats._pt2.answering:trace", path, read(path, Limits()), pieces)
 
 
 def runtime() -> str:

@@ -1,6 +1,7 @@
-"""A first network, of one node: OpenVINO loads its front end for ONNX only then.
+"""A first network, of one node: OpenVINO loads its front end for ONNX only then, which takes a tenth of a second.
 
-Imported by a nursery after its first answer, so that every later worker is forked with it in place.
+Imported by the nursery, so that every worker is forked with it in place. It is not done later, because OpenVINO numbers
+the nodes it has seen, and a file would depend on how many there were before.
 """
 
 import openvino

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from engram.errors import ConversionError, FormatError
+from engram.errors import ConversionError
 from engram.formats._carried import MEMBER
 from engram.graphs.naming import unique
 from engram.graphs.signature import signature
@@ -27,7 +27,7 @@ from engram.records import TensorSpec
 from engram.runtime import torch as runtime
 from engram.runtime._torch.examples import example, free_axes, silence
 
-__all__ = ["NOTES", "WEIGHT", "answer", "answered", "export", "module_of", "reason"]
+__all__ = ["NOTES", "WEIGHT", "export", "module_of", "reason"]
 
 WEIGHT = "weight:"
 NOTES, GRAPH = "notes", "graph"
@@ -60,31 +60,6 @@ def export(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> tuple[dict
         except (RuntimeError, ValueError, TypeError, SyntaxError, AttributeError, KeyError) as refused:
             raise ConversionError(f"torch cannot export the network: {reason(refused)}") from refused
     return {}, {"file": np.frombuffer(place.read_bytes(), np.uint8)}
-
-
-def answer(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
-    """What torch answers from a program that was made a moment ago; ``torch.export.load`` runs what is in a file.
-
-    Args:
-        said: ``path`` of the file.
-        arrays: inputs, each by its place.
-
-    Raises:
-        FormatError: torch cannot open or run it.
-    """
-    return {}, answered(lambda: torch.export.load(said["path"]).module(), arrays)  # noqa: TID251 - ours
-
-
-def answered(opened: Callable[[], Any], arrays: Mapping[str, ndarray]) -> dict[str, ndarray]:
-    """The outputs of a module, each by its place."""
-    rows = [torch.from_numpy(np.array(arrays[str(place)])) for place in range(len(arrays))]
-    with silence(), torch.no_grad():
-        try:
-            found = opened()(*rows)
-        except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as refused:
-            raise FormatError(f"torch does not answer: {reason(refused)}") from refused
-    outputs = found if isinstance(found, (tuple, list)) else (found,)
-    return {str(place): output.numpy() for place, output in enumerate(outputs)}
 
 
 def _empty(program: torch.export.ExportedProgram) -> None:

@@ -18,13 +18,13 @@ from torch import nn
 
 from engram.errors import ConversionError, FormatError
 from engram.formats._carried import MEMBER
-from engram.formats._pt2.job import NOTES, answered, module_of, reason
+from engram.formats._pt2.job import NOTES, module_of, reason
 from engram.formats._torchscript import recurrent
 from engram.formats._torchscript.guessing import guessed
 from engram.formats._torchscript.walk import Walk
 from engram.runtime._torch.examples import example, silence
 
-__all__ = ["answer", "convert", "save"]
+__all__ = ["convert", "save"]
 
 _FAULTS = (RuntimeError, ValueError, TypeError, SyntaxError, AttributeError, KeyError, IndexError, NotImplementedError)
 
@@ -48,11 +48,6 @@ def save(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> tuple[dict[s
         except _FAULTS as refused:
             raise ConversionError(f"torch cannot trace the network: {reason(refused)}") from refused
     return {}, {}
-
-
-def answer(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
-    """As ``_pt2.job.answer``, of a trace that was made a moment ago."""
-    return {}, answered(lambda: torch.jit.load(said["path"], map_location="cpu"), arrays)  # type: ignore[no-untyped-call]  # noqa: TID251 - ours
 
 
 def convert(said: Mapping[str, Any], _: Mapping[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:

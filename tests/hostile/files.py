@@ -23,6 +23,8 @@ from onnx import TensorProto, helper
 
 from engram.formats import huggingface, keras, mlflow, safetensors, savedmodel, tfjs, tflite
 from engram.formats._tensorflow.wire import message
+from engram.formats._tflite.parts import Entry, File, Operator, Subgraph, Tensor
+from engram.formats._tflite.serialize import serialize
 from formats import conftest as small
 
 __all__ = ["FILES", "HONEST", "SHOWN", "Bait"]
@@ -523,6 +525,56 @@ def onnx_tensor_without_end(folder: Path, _: Bait) -> Path:
     return onnx_of(folder, net(nodes, shape))
 
 
+def filling(operator: str, *given: TensorProto, **more: Any) -> Make:
+    """A graph that makes a tensor of 4 TiB out of a few numbers, of which it then answers the sum."""
+
+    def make(folder: Path, _: Bait) -> Path:
+        nodes = [helper.make_node(operator, [one.name for one in given], ["c"], **more),
+                 helper.make_node("Cast", ["c"], ["f"], to=TensorProto.FLOAT),
+                 helper.make_node("ReduceSum", ["f"], ["t"], keepdims=0),
+                 helper.make_node("Add", ["x", "t"], ["y"])]  # fmt: skip
+        return onnx_of(folder, net(nodes, *given))
+
+    return make
+
+
+def whole(name: str, *numbers: int) -> TensorProto:
+    return helper.make_tensor(name, TensorProto.INT64, [len(numbers)], numbers)
+
+
+def lone(name: str, number: float, kind: int = TensorProto.INT64) -> TensorProto:
+    return helper.make_tensor(name, kind, [], [number])
+
+
+for _operator, _given in {
+    "Expand": (lone("v", 1.0, TensorProto.FLOAT), whole("s", 1 << 20, 1 << 20)),
+    "Tile": (whole("v", 1), whole("s", 1 << 40)),
+    "Range": (lone("a", 0), lone("b", 1 << 40), lone("d", 1)),
+    "OneHot": (whole("i", 1), lone("depth", 1 << 40), whole("v", 0, 1)),
+    "Pad": (whole("v", 1), whole("p", 1 << 40, 0)),
+}.items():
+    FILES[f"onnx_{_operator}_without_end"] = filling(_operator, *_given)
+    SHOWN.add(f"onnx_{_operator}_without_end")
+
+
+@hostile
+def onnx_texts_that_are_not_there(folder: Path, _: Bait) -> Path:
+    texts = TensorProto(name="w", data_type=TensorProto.STRING, dims=[1 << 30], string_data=[b"a"])
+    nodes = [helper.make_node("Cast", ["w"], ["c"], to=TensorProto.FLOAT), helper.make_node("Add", ["x", "c"], ["y"])]
+    return onnx_of(folder, net(nodes, texts))
+
+
+@hostile
+def onnx_sparse_weights_of_all_memory(folder: Path, _: Bait) -> Path:
+    few = helper.make_sparse_tensor(
+        helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0]), helper.make_tensor("i", TensorProto.INT64, [1], [7]),
+        [1 << 20, 1 << 20],
+    )  # fmt: skip
+    found = net([helper.make_node("MatMul", ["x", "w"], ["y"])])
+    found.graph.sparse_initializer.append(few)
+    return onnx_of(folder, found)
+
+
 @hostile
 def onnx_weights_that_lie(folder: Path, _: Bait) -> Path:
     found = weight()
@@ -669,6 +721,32 @@ def savedmodel_asset_outside(folder: Path, bait: Bait) -> Path:
     return savedmodel_with(folder, plant)
 
 
+@hostile
+def savedmodel_that_restores_the_secret(folder: Path, bait: Bait) -> Path:
+    def plant(graph: Any) -> None:
+        saver(graph, bait)
+        node = graph.graph_def.node.add(name="found", op="RestoreV2")
+        node.input.extend(["bait_path", "bait_names", "bait_slices"])
+        node.attr["dtypes"].list.type.append(1)
+        next(node for node in graph.graph_def.node if node.op == "Const").attr["value"].tensor.string_val[:] = []
+        graph.signature_def["serving_default"].outputs["secret"].name = "found:0"
+
+    return savedmodel_with(folder, plant)
+
+
+@hostile
+def savedmodel_constant_of_all_memory(folder: Path, _: Bait) -> Path:
+    def plant(graph: Any) -> None:
+        node = graph.graph_def.node.add(name="much", op="Const")
+        node.attr["dtype"].type = node.attr["value"].tensor.dtype = 1
+        node.attr["value"].tensor.float_val.append(1.0)
+        for _ in range(2):
+            node.attr["value"].tensor.tensor_shape.dim.add(size=1 << 20)
+        graph.signature_def["serving_default"].outputs["much"].name = "much:0"
+
+    return savedmodel_with(folder, plant)
+
+
 @honest
 def tflite_whole(folder: Path, _: Bait) -> Path:
     tflite.write(small.binary(), folder / "model.tflite")
@@ -686,6 +764,44 @@ def tflite_operator_of_its_own(folder: Path, bait: Bait) -> Path:
             content[place : place + 4] = (32).to_bytes(4, "little")  # CUSTOM
     path.write_bytes(content)
     return path
+
+
+def tflite_of(folder: Path, *operators: Operator, tensors: Mapping[int, Tensor] | None = None) -> Path:
+    """A file of few tensors and the given operators, ``y`` from ``x`` among them."""
+    held = {0: Tensor("x", "FLOAT32", (1, 2), (-1, 2)), 1: Tensor("y", "FLOAT32", (1, 2), (-1, 2))} | dict(
+        tensors or {}
+    )
+    graph = Subgraph("main", [held[number] for number in sorted(held)], (0,), (1,), list(operators))
+    content = serialize(File("", (graph,), (Entry("serving_default", {"x": 0}, {"y": 1}),)))
+    (folder / "model.tflite").write_bytes(content)
+    return folder / "model.tflite"
+
+
+@hostile
+def tflite_loop_that_is_its_own_body(folder: Path, _: Bait) -> Path:
+    return tflite_of(folder, Operator("WHILE", (0,), (1,), {"cond_subgraph_index": 0, "body_subgraph_index": 0}))
+
+
+@hostile
+def tflite_operator_of_tensorflow(folder: Path, _: Bait) -> Path:
+    return tflite_of(folder, Operator("CUSTOM", (0,), (1,), custom="FlexWriteFile"))
+
+
+@hostile
+def tflite_weights_of_all_memory(folder: Path, _: Bait) -> Path:
+    much = Tensor("w", "FLOAT32", (1 << 20, 1 << 20), (1 << 20, 1 << 20), np.zeros(8, np.uint8).data)
+    return tflite_of(folder, Operator("ADD", (0, 2), (1,)), tensors={2: much})
+
+
+@shown
+def tflite_tensor_without_end(folder: Path, _: Bait) -> Path:
+    shape = Tensor("s", "INT32", (2,), (2,), np.array([1 << 20, 1 << 20], np.int32).view(np.uint8).data)
+    value = Tensor("v", "FLOAT32", (), (), np.ones(1, np.float32).view(np.uint8).data)
+    much, sides = (Tensor("m", "FLOAT32", (1 << 20, 1 << 20), (1 << 20, 1 << 20)),
+                   Tensor("a", "INT32", (2,), (2,), np.array([0, 1], np.int32).view(np.uint8).data))  # fmt: skip
+    total = Tensor("t", "FLOAT32", (), ())
+    fill, count, add = (Operator("FILL", (2, 3), (4,)), Operator("SUM", (4, 5), (6,)), Operator("ADD", (0, 6), (1,)))
+    return tflite_of(folder, fill, count, add, tensors={2: shape, 3: value, 4: much, 5: sides, 6: total})
 
 
 @hostile
@@ -721,6 +837,15 @@ def tfjs_weights_above(folder: Path, bait: Bait) -> Path:
 @hostile
 def tfjs_weights_by_whole_path(folder: Path, bait: Bait) -> Path:
     return tfjs_with(folder, lambda said: said["weightsManifest"][0].update(paths=[str(bait.secret)]))
+
+
+@hostile
+def tfjs_weights_behind_a_link(folder: Path, bait: Bait) -> Path:
+    path = tfjs_whole(folder, bait)
+    shard = next(path.glob("*.bin"))
+    shard.rename(bait.secret.with_suffix(".shard"))
+    shard.symlink_to(bait.secret.with_suffix(".shard"))
+    return path
 
 
 @hostile
@@ -777,6 +902,28 @@ def mlflow_model_elsewhere(folder: Path, bait: Bait) -> Path:
     return mlflow_of(folder, yaml.safe_dump({"flavors": {"onnx": {"data": up}}}))
 
 
+@hostile
+def mlflow_model_behind_a_link(folder: Path, bait: Bait) -> Path:
+    path = mlflow_whole(folder, bait)
+    model = next(path.rglob("*.onnx"))
+    model.rename(bait.secret.with_suffix(".onnx"))
+    model.symlink_to(bait.secret.with_suffix(".onnx"))
+    return path
+
+
+@honest
+def mlflow_environment_that_installs(folder: Path, bait: Bait) -> Path:
+    """What MLflow would install before it loads a model is not asked for."""
+    path = mlflow_whole(folder, bait)
+    hook = {"pip": ["--index-url=http://127.0.0.1:9/", "planted"]}
+    said = {"name": f"$(touch {bait.canary})", "channels": ["http://127.0.0.1:9/"], "dependencies": ["python", hook]}
+    (path / "conda.yaml").write_text(yaml.safe_dump(said))
+    (path / "python_env.yaml").write_text(f"build_dependencies: ['-e .; touch {bait.canary}']\n")
+    (path / "requirements.txt").write_text("--extra-index-url http://127.0.0.1:9/\nplanted @ file:///work/planted\n")
+    (path / "planted.py").write_text(f"open({str(bait.canary)!r}, 'w')\n")
+    return path
+
+
 def node(kind: str, module: str, loader: str, **more: Any) -> dict[str, Any]:
     return {"__class__": kind, "__module__": module, "__loader__": loader, "__id__": 1, **more}
 
@@ -804,6 +951,24 @@ def skops_planted_class(folder: Path, _: Bait) -> Path:
 def skops_reduce(folder: Path, bait: Bait) -> Path:
     said = {"reduce": {"args": [f"touch {bait.canary}"]}, "constructor": "os.system"}
     return skops_of(folder, node("system", "os", "ReduceNode", content=None, **said))
+
+
+@hostile
+def skops_array_that_is_a_pickle(folder: Path, bait: Bait) -> Path:
+    header = npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }")
+    schema = node("ndarray", "numpy", "NdArrayNode", type="numpy", file="a.npy") | {"protocol": 2}
+    held = {
+        "schema.json": json.dumps(schema).encode(),
+        "a.npy": header + f"cos\nsystem\n(S'touch {bait.canary}'\ntR.".encode(),
+    }
+    return zipped(folder / "model.skops", held)
+
+
+@hostile
+def skops_bomb(folder: Path, _: Bait) -> Path:
+    schema = node("ndarray", "numpy", "NdArrayNode", type="numpy", file="a.npy") | {"protocol": 2}
+    much = npy("{'descr': '<f8', 'fortran_order': False, 'shape': (32000000,), }", bytes(256 << 20))
+    return zipped(folder / "model.skops", {"schema.json": json.dumps(schema).encode(), "a.npy": much})
 
 
 @hostile
@@ -849,6 +1014,69 @@ def _stored(path: Path, held: Mapping[str, bytes]) -> Path:
         for name, content in held.items():
             archive.writestr(name, content)
     return path
+
+
+@hostile
+def pt2_bomb(folder: Path, bait: Bait) -> Path:
+    held = members(pt2_whole(folder, bait))
+    name = next(one for one in held if one.endswith("models/model.json"))
+    return zipped(folder / "model.pt2", held | {name: b" " * (256 << 20) + held[name]})
+
+
+# ---------------------------------------------------------------------- PyTorch
+
+STORED = (
+    b"((X\x07\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0%dX\3\0\0\0cpuK%ctQK\0(%st(%st"
+    b"\x89ccollections\nOrderedDict\n)RtR"
+)
+"""A tensor in a pickle of torch's: number of its file, how many there are, lengths and strides."""
+LAYER = """class Linear(Module):
+  __parameters__ = ["weight", "bias", ]
+  __buffers__ = []
+  weight : Tensor
+  bias : Tensor
+  def forward(self: __torch__.Linear,
+    x: Tensor) -> Tensor:
+    weight = self.weight
+    bias = self.bias
+    y = torch.linear(x, weight, bias)
+"""
+
+
+def torchscript_of(folder: Path, lines: str) -> Path:
+    """A layer as ``torch.jit.save`` keeps it, with more lines of code; the code is torch's own when there are none."""
+    rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n"
+    weight = rebuilt + STORED % (0, 4, b"K\2K\2", b"K\2K\1")
+    bias = rebuilt + STORED % (1, 2, b"K\2", b"K\1")
+    state = b"}(X\6\0\0\0weight" + weight + b"X\4\0\0\0bias" + bias + b"u"
+    held = {
+        "m/data.pkl": b"\x80\2c__torch__\nLinear\n)\x81" + state + b"b.",
+        "m/code/__torch__.py": (LAYER + lines).encode(), "m/constants.pkl": b"\x80\2).",
+        "m/data/0": bytes(16), "m/data/1": bytes(8), "m/version": b"3\n", "m/byteorder": b"little",
+    }  # fmt: skip
+    return _stored(folder / "model.torchscript", held)
+
+
+@hostile
+def torchscript_that_saves_when_it_is_opened(folder: Path, bait: Bait) -> Path:
+    setter = (
+        "  def __setstate__(self: __torch__.Linear,\n    state: Dict[str, Tensor]) -> NoneType:\n"
+        f"    torch.save(state, {json.dumps(str(bait.canary))})\n    return None\n"
+    )
+    return torchscript_of(folder, f"    return y\n{setter}")
+
+
+@hostile
+def torchscript_bomb(folder: Path, bait: Bait) -> Path:
+    held = members(torchscript_of(folder, "    return y\n"))
+    return zipped(folder / "model.torchscript", held | {"m/code/more.py": b"#" * (256 << 20)})
+
+
+@hostile
+def pytorch_bomb(folder: Path, _: Bait) -> Path:
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n" + STORED % (0, 4, b"J\0\0\0\4", b"K\1")
+    held = {"m/data.pkl": b"\x80\2}X\1\0\0\0w" + tensor + b"s.", "m/data/0": bytes(256 << 20), "m/version": b"3\n"}
+    return zipped(folder / "model.pt", held)
 
 
 # ---------------------------------------------------------------------- names that lie

@@ -14,6 +14,7 @@ import onnx
 from numpy import ndarray
 
 from engram.graphs import cost
+from engram.graphs.inference import inferred
 
 __all__ = ["Layer", "Network", "layers", "network"]
 
@@ -132,7 +133,7 @@ def _name(node: onnx.NodeProto, parameters: Iterable[str]) -> str:
 def _inferred(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """What is known of values inside; nothing where the graph contradicts itself."""
     try:
-        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        graph = inferred(model)
     except (RuntimeError, ValueError):
         graph = model.graph
     return [*graph.value_info, *graph.output]

@@ -19,6 +19,7 @@ from numpy import ndarray
 from engram.errors import ConversionError
 from engram.formats._keras.learned import Array, Ground, Look
 from engram.formats._keras.words import Tensor, Words
+from engram.graphs.inference import inferred
 from engram.graphs.outline import outline
 from engram.graphs.walk import Step, Steps, steps
 
@@ -220,7 +221,7 @@ def _shapes(graph: bytes) -> dict[str, tuple[tuple[int | None, ...], str]]:
     """Shape and type of every value, as far as onnx can tell."""
     model = onnx.ModelProto.FromString(graph)
     try:
-        found = onnx.shape_inference.infer_shapes(outline(model), data_prop=True).graph
+        found = inferred(outline(model))
     except (RuntimeError, ValueError) as wrong:
         raise ConversionError(f"the shapes of the graph cannot be told: {str(wrong).splitlines()[0]}") from wrong
     made = {}

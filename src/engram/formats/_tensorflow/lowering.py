@@ -32,6 +32,7 @@ from engram.formats._tensorflow import (
 from engram.formats._tensorflow.job import Job, Writers
 from engram.formats._tensorflow.sheet import Operand, Ref, Shape, Sheet
 from engram.graphs.compose import head
+from engram.graphs.inference import inferred
 from engram.graphs.signature import signature as declared
 from engram.graphs.walk import Step, steps
 from engram.records import Model
@@ -187,11 +188,11 @@ def _shapes(graph: bytes) -> dict[str, Shape]:
     """What onnx can tell of the shapes of all values."""
     model = onnx.ModelProto.FromString(graph)
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        told = inferred(model)
     except (RuntimeError, ValueError):
-        inferred = model.graph
+        told = model.graph
     found: dict[str, Shape] = {}
-    for value in [*inferred.input, *inferred.value_info, *inferred.output]:
+    for value in [*told.input, *told.value_info, *told.output]:
         if value.type.tensor_type.HasField("shape"):
             axes = value.type.tensor_type.shape.dim
             found[value.name] = tuple(

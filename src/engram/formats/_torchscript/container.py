@@ -1,7 +1,8 @@
 """The weights of a TorchScript file, and whether it is one.
 
 ``data.pkl`` is a pickle of the module's objects, each of a class that the code beside it tells of. The objects are kept
-as records and nothing of the code is looked at; a weight is called by the way to it, as in ``state_dict``.
+as records; a weight is called by the way to it, as in ``state_dict``. Of the code one thing is asked: that no class
+says how it is given its state, because torch would run that as soon as the file is opened.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from engram.records import Limits
 __all__ = ["Contents", "opened", "recognizes"]
 
 _OWN: Final = "__torch__"
+_RUN_ON_OPENING: Final = b"__setstate__"
+"""The method that torch calls while it opens a file; its compiler knows no other way to write the name."""
 _JIT: Final = "torch.jit._pickle"
 _LISTS: Final = frozenset(
     {"build_boollist", "build_doublelist", "build_intlist", "build_tensorlist", "restore_type_tag"}
@@ -64,6 +67,7 @@ def opened(path: Path, limits: Limits) -> Contents:
         root = _root(archive)
         if f"{root}/byteorder" in archive and archive.read(f"{root}/byteorder", 16) != b"little":
             raise FormatError(f"{path.name} has its numbers with their highest byte first, which is not read")
+        _demand_no_code_on_opening(archive)
         memory = Memory(path.name, lambda storage: archive.copy(f"{root}/data/{storage.key}"))
         content = archive.read(f"{root}/data.pkl", limits.pickle_bytes)
         module = interpret(content, f"{path.name}/data.pkl", _Names(), limits, storage_of)
@@ -74,6 +78,13 @@ def opened(path: Path, limits: Limits) -> Contents:
         notes = f"{root}/extra/{_carried.MEMBER}"
         told = archive.read(notes) if notes in archive else b""
         return Contents(weights, told, () if told else _inputs(archive, root, limits))
+
+
+def _demand_no_code_on_opening(archive: Archive) -> None:
+    for name in archive.names:
+        if name.partition("/")[2].startswith("code/") and _RUN_ON_OPENING in archive.read(name):
+            where = f"{archive.path.name}: the class in {name!r}"
+            raise FormatError(f"{where} has a __setstate__, which torch runs on opening; nothing was run")
 
 
 def _inputs(archive: Archive, root: str, limits: Limits) -> tuple[tuple[tuple[int, ...], str], ...]:

@@ -1,5 +1,8 @@
 """Walking through the graph of a TorchScript module, calling each of torch's operators by its name.
 
+Only operators that compute are called: torch has others, which open and write files. So a name must be in the table of
+those that are read, or in the short list of those that torch takes apart into them; anything else ends the walk.
+
 A branch is taken where its condition is known without looking at numbers (whether a bias is None, how many axes there
 are), as scripts of torch's own layers ask; one that hangs on numbers is refused, and so are loops, Python and classes.
 """
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from engram.errors import FormatError
+from engram.formats._aten.table import TABLE
 from engram.formats._torchscript import recurrent
 from engram.formats._torchscript.fused import APART
 from engram.graphs.naming import unique
@@ -190,6 +194,20 @@ _NUMBERS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt,
     "mul": operator.mul, "ne": operator.ne, "remainder": operator.mod, "sub": operator.sub,
 }  # fmt: skip
+_PURE: Final = frozenset(TABLE) | {
+    "Float", "FloatImplicit", "IntImplicit", "T", "addbmm", "addmv", "addr", "alpha_dropout", "argsort", "atleast_1d",
+    "atleast_2d", "atleast_3d", "broadcast_tensors", "broadcast_to", "channel_shuffle", "column_stack", "conv_tbc",
+    "copy", "cosine_similarity", "count_nonzero", "cross", "diff", "dsplit", "dstack", "feature_alpha_dropout",
+    "feature_dropout", "fill", "frobenius_norm", "gru_cell", "hsplit", "hstack", "index_put", "inner",
+    "is_autocast_cpu_enabled", "is_autocast_enabled", "is_complex", "is_contiguous", "is_floating_point",
+    "is_same_size", "kron", "linalg_matmul", "linalg_norm", "lstm_cell", "mH", "mT", "masked_fill", "matrix_power",
+    "max_unpool2d", "meshgrid", "moveaxis", "movedim", "multi_dot", "numel", "numpy_T", "one_hot", "outer",
+    "pairwise_distance", "pixel_unshuffle", "ravel", "repeat_interleave", "rnn_relu_cell", "rnn_tanh_cell", "rot90",
+    "row_stack", "scatter", "softshrink", "softsign", "special_expit", "std_mean", "stride", "sum_to_size", "swapaxes",
+    "swapdims", "take_along_dim", "tensor_split", "tensordot", "threshold", "trapezoid", "unfold", "var_mean", "vsplit",
+    "vstack", "zero",
+}  # fmt: skip
+"""Operators that compute and do nothing else: those that are read, and those that torch takes apart."""
 
 
 def _called(node: Any, name: str, given: list[Any]) -> Any:  # noqa: ANN401
@@ -199,6 +217,8 @@ def _called(node: Any, name: str, given: list[Any]) -> Any:  # noqa: ANN401
             return _NUMBERS[name](one, other) if name != "div" else _quotient(one, other, *given[2:])
     if name in APART:
         return APART[name](*given)
+    if not {name, name.removesuffix("_")} & _PURE:
+        raise FormatError(f"node {_place(node)} is aten::{name}, an operator that is not read; export it to ONNX")
     schema = str(node.schema())
     head = schema.partition("(")[0].removeprefix("aten::")
     overload = head.partition(".")[2] or "default"

@@ -166,6 +166,22 @@ def test_what_holds_code_is_refused_by_its_name(layers):
     )
 
 
+def test_weights_of_a_class_of_the_users_own_are_read_and_written_where_it_keeps_them(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "own.weights.h5", "w") as file:
+        file["head/vars/0"] = np.arange(6, dtype=np.float32).reshape(2, 3)
+        file["blocks/block/inner/vars/1"] = np.ones(2, np.float32)
+        file.create_group("vars")
+    model = read(tmp_path / "own.weights.h5")
+    assert {name: array.shape for name, array in model.weights.items()} == {
+        "head/vars/0": (2, 3), "blocks/block/inner/vars/1": (2,),
+    }  # fmt: skip
+    hdf5.write(model, tmp_path / "again.weights.h5")
+    with h5py.File(tmp_path / "again.weights.h5") as file:
+        np.testing.assert_array_equal(file["head/vars/0"][()], model.weights["head/vars/0"])
+
+
 def test_a_config_that_does_not_fit_its_weights_is_refused(layers):
     path = layers / "dense.keras"
     refused(path, lambda c: last(c)["config"].update(use_bias=False), "is a weight of no layer")

@@ -30,8 +30,8 @@ LAYERS = ("grouped_query", "softmax_axes", "operators", "ops_activations")
 """Single layers whose own ``.h5`` the real Keras loads wrongly, or that it keeps under odd names."""
 WITHOUT_WORDS = {
     "activation_hard_shrink", "activation_soft_shrink", "activation_sparsemax", "dense_mixed", "masked_backwards",
-    "masked_bidirectional", "masked_bidirectional_last", "masked_lstm", "masked_lstm_sequences", "masked_words",
-    "masked_zeros", "up_sampling1d", "up_sampling3d",
+    "masked_bidirectional", "masked_bidirectional_last", "masked_lstm", "masked_lstm_sequences", "masked_states",
+    "masked_words", "masked_zeros", "ops_axes", "resizing_free", "up_sampling1d", "up_sampling3d",
 }  # fmt: skip
 """Layers whose graph holds nodes that Keras has no words for, once its description is gone."""
 

@@ -141,6 +141,33 @@ MODELS: dict[str, str] = {
     "rnn_of_cell": sequence("L.RNN(L.LSTMCell(3), return_sequences=True)", "L.RNN(L.GRUCell(2))"),
     "rnn_of_cells": sequence("L.RNN([L.LSTMCell(3), L.GRUCell(2)])"),
     "free_time": sequence("L.LSTM(3, return_sequences=True)", "L.GRU(2)", shape=(None, 4)),
+    "random_pictures": pictures(
+        "L.RandomFlip()", "L.RandomRotation(0.1)", "L.RandomContrast(0.1)", "L.RandomZoom(0.1)"
+    ),
+    **{f"resizing_{word}": pictures(f"L.Resizing(5, 13, interpolation={word!r})") for word in ("bilinear", "nearest")},
+    "resizing_cropped": pictures("L.Resizing(4, 7, crop_to_aspect_ratio=True)"),
+    "resizing_free": sequence("L.Resizing(5, 13)", shape=(None, None, 3)),
+    "center_crop": pictures("L.CenterCrop(4, 5)"),
+    "integer_lookup": "tokens(L.IntegerLookup(vocabulary=[3, 6, 1]))",
+    "integer_lookup_counted": "tokens(L.IntegerLookup(vocabulary=[3, 6, 1], output_mode='count'))",
+    "integer_lookup_masked": "tokens(L.IntegerLookup(vocabulary=[3, 6, 1], mask_token=0))",
+    "time_distributed_network": sequence(
+        "L.TimeDistributed(K.Sequential([K.Input((4,)), L.Dense(3, 'relu'), L.BatchNormalization(), L.Dense(2)]))"
+    ),
+    "masked_states": "masked_states()",
+    "ops_axes": merged(
+        "[K.ops.norm(x[0], axis=-1), K.ops.normalize(x[0]), K.ops.cumsum(x[0], axis=1), K.ops.sort(x[0], axis=1),"
+        " K.ops.argsort(x[0], axis=-1), *K.ops.top_k(x[0], 2), *K.ops.moments(x[0], axes=[1]),"
+        " K.ops.dot(x[0], K.ops.ones((4, 3))), K.ops.ravel(x[0])]",
+        (6, 4),
+    ),
+    "ops_numbers": merged(
+        "[K.ops.logaddexp(x[0], x[1]), K.ops.mod(x[0], 0.7), K.ops.roll(x[0], 2, axis=1), K.ops.log2(K.ops.exp(x[0])),"
+        " K.ops.log10(K.ops.exp(x[1]))]",
+        (6, 4),
+        (6, 4),
+    ),
+    "ops_pooling": merged("[K.ops.max_pool(x[0], 2), K.ops.average_pool(x[0], 3, 2, 'same')]", (8, 9, 3)),
     "masked_lstm": sequence("L.Masking(0.0)", "L.LSTM(3)"),
     "masked_lstm_sequences": sequence("L.Masking(0.0)", "L.LSTM(3, return_sequences=True)", "L.Dense(2)", "L.GRU(2)"),
     "masked_backwards": sequence("L.Masking(0.0)", "L.GRU(3, return_sequences=True, go_backwards=True)"),
@@ -280,6 +307,13 @@ def _words(keras) -> dict:
         x, y = keras.Input((6, 4), name="x"), keras.Input((3, 4), name="y")
         first = make()(x)
         return keras.Model([x, y], make()(y, initial_state=list(first[1:])))
+
+    def masked_states():
+        x, y = (keras.Input((6,), dtype="int32", name=name) for name in "xy")
+        table = layers.Embedding(7, 4, mask_zero=True)
+        _, *states = layers.LSTM(3, return_state=True)(table(x))
+        steps = layers.LSTM(3, return_sequences=True)(table(y), initial_state=states)
+        return keras.Model([x, y], [steps, layers.GRU(2)(steps)])
 
     def masked(attend):
         x = keras.Input((6,), dtype="int32", name="x")

@@ -211,7 +211,7 @@ def _text(held: tree.Tree, key: str, limits: Limits) -> dict[str, Any] | None:
 
 
 def _weights(held: tree.Tree, limits: Limits) -> Model:
-    by_place = any(name in held for name in ("layers", "_layer_checkpoint_dependencies"))
+    by_place = any(path.rpartition("/")[0].endswith("vars") for path in held.arrays())  # subclasses have no "layers"
     if not by_place and not stored.is_by_list(held, ""):
         raise FormatError(f"{held.where} is HDF5, but Keras wrote neither a model nor weights into it")
     found = stored.alone(held)

@@ -70,6 +70,8 @@ def fit(optimizer: torch.optim.Optimizer, network: nn.Module, state: TrainingSta
     kind, own = str(state.optimizer.get("kind", "")), type(optimizer).__name__
     if not state.optimizer and not state.slots:
         raise UsageError("the training state holds nothing of an optimizer; begin with a new one")
+    if differs := state.optimizer.get("differs"):
+        raise UsageError(f"{differs}; begin with a new optimizer")
     if kind and kind.lower() != own.lower():
         raise UsageError(f"the training state is that of {kind} and the optimizer is {own}; build torch.optim.{kind}")
     _groups(optimizer, state)

@@ -67,6 +67,8 @@ def called(found: Any, where: str) -> str:  # noqa: ANN401 - of a stranger's fil
         if isinstance(config, Mapping) and config:
             raise FormatError(f"{where}: the activation {inner} has settings; make it a layer of its own")
         found = inner
+    if isinstance(found, str) and ">" in found:
+        raise FormatError(f"{where}: the activation {found} is not Keras' own and is not run; say it with layers")
     if not isinstance(found, str) or found.lower() not in NAMES:
         raise FormatError(f"{where}: the activation {found!r} is not known; {nearest(str(found), NAMES)}")
     return found.lower()

@@ -124,6 +124,7 @@ def layer(found: Any, where: str, depth: int = 0) -> Layer:  # noqa: ANN401 - of
     if kind == "Lambda":
         raise FormatError(f"{where}: {name!r} is a Lambda, which holds code; it is not run, so say it with layers")
     foreign = isinstance(home, str) and not home.split(".")[0].startswith(_HOMES) and not home.startswith(_HOMES)
+    registered = kind if ">" in kind else registered  # the older format knows no other place for it
     if foreign or home == "builtins" or (isinstance(registered, str) and ">" in registered):
         called = registered or f"{home}.{kind}"
         raise FormatError(f"{where}: {name!r} is of the class {called}, which is not Keras' own and is not run")

@@ -151,12 +151,18 @@ def _rescaling(task: Task) -> Drawn:
     return sheet.node("Add", sheet.node("Mul", value, sheet.like(scale, value)), sheet.like(offset, value))
 
 
+def _layer_scale(task: Task) -> Drawn:
+    """Each channel by a number of its own, as in ConvNeXt (Liu et al. 2022)."""
+    return task.sheet.node("Mul", task.value, task.weights["gamma"])
+
+
 KINDS: Mapping[str, Kind] = {
     "BatchNormalization": Kind(_batch, _batch_variables),
     "BatchNormalizationV1": Kind(_batch, _batch_variables),
     "BatchNormalizationV2": Kind(_batch, _batch_variables),
     "GroupNormalization": Kind(_group, _scaled),
     "LayerNormalization": Kind(_layer, _scaled),
+    "LayerScale": Kind(_layer_scale, lambda _: (Variable("gamma", "vars/0"),)),
     "Normalization": Kind(_fixed, _fixed_variables, masks="ends"),
     "RMSNormalization": Kind(_rms, lambda _: (Variable("scale", "vars/0"),)),
     "Rescaling": Kind(_rescaling, masks="ends"),

@@ -87,7 +87,9 @@ def _asked(task: Task, backwards: bool, *, zeros: bool) -> _Run:
         value = task.value
     states = [given] if isinstance(given, str) else list(given or [])
     mask = task.named.get("mask")
-    mask = mask if isinstance(mask, str) else task.sheet.masks.get(value, "")
+    # Keras 3 hands a mask on to layers that are called with one tensor alone; states are others
+    alone = task.version < 3 or not isinstance(task.arguments[0] if task.arguments else value, str) or not states
+    mask = mask if isinstance(mask, str) else task.sheet.masks.get(value, "") if alone else ""
     return _Run(value, tuple(states), mask, backwards, zeros)
 
 
@@ -328,7 +330,7 @@ _ANY_RANK = frozenset({"Activation", "Dense", "Dropout", "ELU", "Identity", "Lea
 def _each_step(task: Task) -> Drawn:
     """Steps become rows, go through the layer, and become steps again."""
     sheet, value = task.sheet, task.value
-    inner = _inner(task.part.layer)["layer"]
+    inner = task.part.children["layer"].layer
     if inner.kind in _ANY_RANK:
         return task.draw("layer", value)
     steps, *rest = sheet.shape(value)[1:]

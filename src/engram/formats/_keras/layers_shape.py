@@ -211,6 +211,7 @@ KINDS: Mapping[str, Kind] = {
     "RepeatVector": Kind(_repeat, masks="ends"),
     "Reshape": Kind(_reshape, masks="ends"),
     **{f"SpatialDropout{count}D": Kind(_dropout) for count in (1, 2, 3)},
+    "StochasticDepth": Kind(_same),
     "Subtract": Kind(_folded("Sub"), masks="own"),
     **{f"UpSampling{count}D": _up_sampling(count) for count in (1, 2, 3)},
     **{f"ZeroPadding{count}D": _zero_padding(count) for count in (1, 2, 3)},

@@ -1,4 +1,4 @@
-"""Preprocessing layers that are small tables or comparisons; those that hash or split texts are not among them."""
+"""Preprocessing layers that are small tables or comparisons; those that hash or split texts are not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 from engram.formats._keras.kind import Drawn, Kind, Task
 
 __all__ = ["KINDS"]
+
+_WORDS = 10_000
+"""Entries of a vocabulary: each input is compared with all of them."""
 
 
 def _discretization(task: Task) -> Drawn:
@@ -49,7 +52,37 @@ def _encoded(task: Task, places: str, many: int, mode: str) -> str:
     return sheet.node(operator, columns, axis, keepdims=0) if sheet.rank(places) > 1 else columns
 
 
+def _lookup(task: Task) -> Drawn:
+    """The place of a number or a word in a vocabulary; behind the mask and before it stands what is not in it."""
+    sheet, settings = task.sheet, task.settings
+    words, mask = settings.get("vocabulary"), settings.get("mask_token")
+    kind = sheet.dtype(task.value)
+    if not isinstance(words, list) or not words or len(words) > _WORDS:
+        raise task.refused(
+            f"has its vocabulary in a file of its own, or more than {_WORDS:,} entries; give it as a list"
+        )
+    if settings.get("num_oov_indices", 1) != 1 or task.truth("invert") or settings.get("idf_weights"):
+        raise task.refused("looks up more than places in a vocabulary (num_oov_indices, invert, idf_weights)")
+    if mask is not None and task.text("output_mode", "int") != "int":
+        raise task.refused("counts with a mask_token, which is not read")
+    if not all(type(word) is (str if kind == "string" else int) for word in words):
+        raise task.refused(f"has a vocabulary of other than {kind}, which is what it is asked for")
+    listed, own = (words[1:], 1) if mask is not None and words[0] == mask else (words, int(mask is not None))
+    table = np.asarray(listed, dtype=object) if kind == "string" else np.asarray(listed, kind)
+    last = sheet.constant([-1], "int64")
+    known = sheet.node("Equal", sheet.node("Unsqueeze", task.value, last), sheet.constant(table))
+    numbers = sheet.constant(np.arange(1, len(listed) + 1), "int64")
+    places = sheet.node("ReduceSum", sheet.node("Mul", sheet.cast(known, "int64"), numbers), last, keepdims=0)
+    if own:
+        places = sheet.node("Add", places, sheet.like(1, places))
+        masked = sheet.node("Equal", task.value, sheet.constant(np.asarray([mask], table.dtype)))
+        places = sheet.node("Where", masked, sheet.like(0, places), places)
+    return _encoded(task, places, len(listed) + 1 + own, task.text("output_mode", "int"))
+
+
 KINDS: Mapping[str, Kind] = {
     "CategoryEncoding": Kind(_category, masks="ends"),
     "Discretization": Kind(_discretization, masks="ends"),
+    "IntegerLookup": Kind(_lookup, masks="ends"),
+    "StringLookup": Kind(_lookup, masks="ends"),
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from engram.formats._keras.config import Network
+from engram.formats._keras.config import Layer, Network
 from engram.formats._keras.kind import Part
 from engram.formats._keras.table import kind_of
 
@@ -33,25 +33,21 @@ def tree(network: Network, path: str = "", place: str = "", *, frozen: bool = Fa
         kept = ""
         if not layer.operation:
             kept = f"{place}layers/{_unique(snake(_class(layer.kind)), used)}"
-        if layer.network is not None:
-            inner = tree(layer.network, inside, f"{kept}/", frozen=still)
-            made[layer.name] = Part(layer, inside, kept, children=inner, frozen=still)
-        elif layer.kind == "InputLayer":
-            made[layer.name] = Part(layer, inside, kept)
-        else:
-            kind = kind_of(layer, f"layer {inside!r}")
-            below = {
-                at: Part(
-                    one,
-                    f"{inside}/{one.name}",
-                    f"{kept}/{at}",
-                    kind_of(one, f"layer {inside!r}").variables(one.settings),
-                    frozen=still,
-                )
-                for at, one in kind.children(layer).items()
-            }
-            made[layer.name] = Part(layer, inside, kept, kind.variables(layer.settings), below, still)
+        made[layer.name] = _part(layer, inside, kept, still=still)
     return made
+
+
+def _part(layer: Layer, path: str, place: str, *, still: bool) -> Part:
+    """A layer with all that is within it."""
+    if layer.network is not None:
+        return Part(layer, path, place, children=tree(layer.network, path, f"{place}/", frozen=still), frozen=still)
+    if layer.kind == "InputLayer":
+        return Part(layer, path, place)
+    kind = kind_of(layer, f"layer {path!r}")
+    below = {
+        at: _part(one, f"{path}/{one.name}", f"{place}/{at}", still=still) for at, one in kind.children(layer).items()
+    }
+    return Part(layer, path, place, kind.variables(layer.settings), below, still)
 
 
 def arrays(part: Part) -> Iterator[tuple[str, str, bool]]:

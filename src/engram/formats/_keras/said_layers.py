@@ -334,20 +334,29 @@ def _prelu(low: Lowering, step: Step) -> None:
     low.put(step.outputs[0], made, last=rank > 2)
 
 
+_WORDS = {("linear", "half_pixel", ""): "bilinear", ("nearest", "half_pixel", "round_prefer_ceil"): "nearest"}
+"""Mode, coordinates and rounding of ONNX → what Keras' layer Resizing calls them."""
+
+
 def _resize(low: Lowering, step: Step) -> None:
     said = dict(step.attributes)
     lengths, wanted = low.shape(step.inputs[0])[2:], low.shape(step.outputs[0])[2:]
     pairs = list(zip(lengths, wanted, strict=True))
-    if len(pairs) != 2 or any(not one or not other or other % one for one, other in pairs):
-        raise low.refused(step, "does not resize two axes by whole numbers")
     mode, way = said.get("mode", "nearest"), said.get("coordinate_transformation_mode", "half_pixel")
+    word = _WORDS.get((mode, way, said.get("nearest_mode", "round_prefer_floor") if mode == "nearest" else ""))
+    whole = all(one and other and other % one == 0 for one, other in pairs)
+    settings: dict[str, Any] = {"data_format": "channels_last", "interpolation": word}
+    if len(pairs) == 2 and None not in wanted and word and not (whole and word == "bilinear"):
+        settings |= {"height": wanted[0], "width": wanted[1]}
+        low.put(step.outputs[0], low.words.layer("Resizing", settings, [low.last(step.inputs[0])]), last=True)
+        return
+    if len(pairs) != 2 or not whole:
+        raise low.refused(step, "does not resize two axes by whole numbers")
     nearest = mode == "nearest" and (way, said.get("nearest_mode", "round_prefer_floor")) == ("asymmetric", "floor")
     if not nearest and (mode, way) != ("linear", "half_pixel"):
         raise low.refused(step, f"resizes in the mode {mode}, {way}, which Keras does not")
-    settings = {
-        "size": [(other or 0) // (one or 1) for one, other in pairs], "data_format": "channels_last",
-        "interpolation": "nearest" if nearest else "bilinear",
-    }  # fmt: skip
+    settings["size"] = [(other or 0) // (one or 1) for one, other in pairs]
+    settings["interpolation"] = "nearest" if nearest else "bilinear"
     low.put(step.outputs[0], low.words.layer("UpSampling2D", settings, [low.last(step.inputs[0])]), last=True)
 
 

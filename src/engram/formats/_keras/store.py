@@ -7,6 +7,7 @@ twice. It is imported on writing alone: reading needs nothing of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -20,6 +21,8 @@ from engram.formats._keras.stored import names_of
 
 __all__ = ["alone", "by_lists", "by_places"]
 
+_PLACE = re.compile(r"(^|/)vars/\d+$")
+"""Where Keras 3 keeps an array, whatever the layers and attributes on the way are called."""
 _HEADER = 64_000
 """Bytes of names that one attribute may hold; Keras cuts longer lists, too."""
 
@@ -34,7 +37,7 @@ def alone(file: BinaryIO, weights: Mapping[str, ndarray]) -> None:
     Raises:
         ConversionError: a name is none that Keras gives.
     """
-    odd = [name for name in weights if not name.startswith(("layers/", "_layer_checkpoint_dependencies/"))]
+    odd = [name for name in weights if not _PLACE.search(name)]
     if odd or not weights:
         given = f"the weight {odd[0]!r} is" if odd else "there are no weights, and they would be"
         raise ConversionError(f"{given} in no layer of a Keras network, and there is no graph; write safetensors")

@@ -10,6 +10,7 @@ from engram.formats._keras import (
     layers_convolution,
     layers_dense,
     layers_normalization,
+    layers_pictures,
     layers_recurrent,
     layers_shape,
     layers_tables,
@@ -26,6 +27,7 @@ LAYERS: Mapping[str, Kind] = {
     **layers_convolution.KINDS,
     **layers_dense.KINDS,
     **layers_normalization.KINDS,
+    **layers_pictures.KINDS,
     **layers_recurrent.KINDS,
     **layers_shape.KINDS,
     **layers_tables.KINDS,
@@ -41,8 +43,8 @@ def kind_of(layer: Layer, where: str) -> Kind:
     known = OPERATIONS if layer.operation or (layer.bare and layer.kind in OPERATIONS) else LAYERS
     if layer.kind not in known:
         noun = "operation of keras.ops" if layer.operation else "layer"
-        raise FormatError(
-            f"{where}: the {noun} {layer.kind} ({layer.name!r}) is not read; {nearest(layer.kind, known)}"
-        )
+        near = nearest(layer.kind, known)  # of the hundreds of names all others would hide what went wrong
+        hint = near if near.startswith("did you") else "say it with those that are, or save the model as a SavedModel"
+        raise FormatError(f"{where}: the {noun} {layer.kind} ({layer.name!r}) is not read; {hint}")
     assert layer.kind not in NETWORKS
     return known[layer.kind]

@@ -193,6 +193,8 @@ def _state(held: tree.Tree, limits: Limits) -> TrainingState | None:
     parts = reading.layers(config)
     weights = stored.by_list(held, "model_weights", parts)
     names = stored.listed(held, "optimizer_weights", "weight_names")
+    if names and names[0].endswith("iter:0"):
+        raise FormatError(f"{held.where} has an optimizer of Keras before 2.11, whose state is not read; leave it out")
     found = [held.array(f"optimizer_weights/{name}") for name in names]
     made = training.state_of(optimizer, found, reading.trained(parts), weights)
     note = _text(held, _KEY, limits)

@@ -153,7 +153,7 @@ def state(path: Path, limits: Limits) -> TrainingState | None:
 def _state(held: tree.Tree, config: dict[str, Any], about: dict[str, Any], limits: Limits) -> TrainingState | None:
     optimizer = (config.get("compile_config") or {}).get("optimizer")
     places = [*held.arrays("optimizer/vars"), *held.arrays("_optimizer/vars")]
-    if not isinstance(optimizer, Mapping) or not places:
+    if not isinstance(optimizer, (Mapping, str)) or not places:
         return None
     places.sort(key=lambda place: int(place.rpartition("/")[2]) if place.rpartition("/")[2].isdigit() else -1)
     parts = reading.layers(config)

@@ -96,12 +96,15 @@ def _is_steady(config: Mapping[str, Any]) -> bool:
 
 
 def state_of(
-    optimizer: Mapping[str, Any], found: Sequence[ndarray], parameters: Sequence[str], weights: Mapping[str, ndarray]
+    optimizer: Mapping[str, Any] | str,
+    found: Sequence[ndarray],
+    parameters: Sequence[str],
+    weights: Mapping[str, ndarray],
 ) -> TrainingState:
     """The training state in an optimizer's config and arrays.
 
     Args:
-        optimizer: with ``class_name`` and ``config``.
+        optimizer: with ``class_name`` and ``config``, or its name.
         found: its arrays, in Keras' order.
         parameters: names of what is trained, in the order of the model.
         weights: by name, for the shapes.
@@ -111,7 +114,7 @@ def state_of(
     """
     kind, config = _said(optimizer)
     order = slot_order(kind, config, parameters)
-    scalars = _scalars(config, found)
+    scalars = _scalars(config, found, rated=len(found) != 1 + len(order))
     slots = dict(zip(order, found[len(scalars) :], strict=False))
     if len(found) < len(scalars) + len(order):
         raise FormatError(
@@ -121,7 +124,10 @@ def state_of(
         name = place.partition("/")[2]
         if array.shape != weights[name].shape:
             raise FormatError(f"the optimizer's {place!r} has the shape {list(array.shape)}, but its weight another")
-    slots = {place: _turned(place, array, kind, config, scalars.get("learning_rate")) for place, array in slots.items()}
+    slots = {
+        place: _turned(place, array, kind, config, _group(kind, config, scalars)["lr"])
+        for place, array in slots.items()
+    }
     average = {name: slots.pop(f"average/{name}") for name in parameters if f"average/{name}" in slots}
     step = int(scalars["iteration"])
     if kind in _WITH_STEP:
@@ -140,16 +146,30 @@ def state_of(
     return TrainingState(step=step, optimizer=facts, slots=slots, average=average)
 
 
-def _said(optimizer: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def _said(optimizer: Mapping[str, Any] | str) -> tuple[str, Mapping[str, Any]]:
+    if isinstance(optimizer, str):  # Keras 2 wrote down what it was compiled with, which may be a name alone
+        named = _KINDS.get(optimizer.lower(), optimizer)
+        return named, {"name": optimizer, **_BY_NAME, **_USUAL.get(named, {})}
     kind, config = optimizer.get("class_name"), optimizer.get("config")
     if not isinstance(kind, str) or not isinstance(config, Mapping):
         raise FormatError("the optimizer has no class_name and config, as Keras writes them")
     return kind.rpartition(">")[2], config
 
 
-def _scalars(config: Mapping[str, Any], found: Sequence[ndarray]) -> dict[str, float]:
-    """Iterations, and the learning rate where it is not a schedule."""
-    names = ["iteration"] if isinstance(config.get("learning_rate"), Mapping) else ["iteration", "learning_rate"]
+_BY_NAME = {"learning_rate": 0.001, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999}
+_USUAL: Mapping[str, Mapping[str, Any]] = {
+    "Adadelta": {"rho": 0.95},
+    "AdamW": {"weight_decay": 0.004},
+    "RMSprop": {"rho": 0.9, "momentum": 0.0, "centered": False},
+    "SGD": {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False},
+}
+"""What Keras 2 takes for an optimizer that is given by its name."""
+
+
+def _scalars(config: Mapping[str, Any], found: Sequence[ndarray], *, rated: bool) -> dict[str, float]:
+    """Iterations, and the learning rate where it is kept: it is no schedule, and Keras is 3."""
+    plain = isinstance(config.get("learning_rate"), Mapping) or not rated
+    names = ["iteration"] if plain else ["iteration", "learning_rate"]
     if len(found) < len(names) or any(array.size != 1 for array in found[: len(names)]):
         raise FormatError("the optimizer's arrays do not begin with its iterations and learning rate")
     return {name: array.item() for name, array in zip(names, found, strict=False)}
@@ -186,8 +206,8 @@ def _product(step: int, beta: float) -> float:
 
 def _group(kind: str, config: Mapping[str, Any], scalars: Mapping[str, float]) -> dict[str, Any]:
     """The hyperparameters under torch's names, as a loop of torch's would have them."""
-    rate = scalars.get("learning_rate")
-    if rate is None:
+    rate = scalars.get("learning_rate", config.get("learning_rate"))
+    if rate is None or isinstance(rate, Mapping):
         rate = (config.get("learning_rate") or {}).get("config", {}).get("initial_learning_rate")
     made: dict[str, Any] = {"lr": rate, "weight_decay": config.get("weight_decay") or 0.0}
     if "beta_1" in config and "beta_2" in config:

@@ -25,12 +25,12 @@ _ITEM: Final = re.compile(
     r"""\s*+(['"])(?P<key>descr|fortran_order|shape)\1\s*+:\s*+
     (?P<value>
         '[^'\\]{0,40}' | "[^"\\]{0,40}" | True | False
-        | \[(?:\('[^'()\\]{1,100}',\ '[^'()\\]{1,5}'\)(?:,\ )?){1,512}\]
+        | \[(?:\('[^'()\\]{0,100}',\ '[^'()\\]{1,5}'\)(?:,\ )?){1,512}\]
         | \((?:\s*+[0-9]{1,15}L?\s*+,)*\s*+(?:[0-9]{1,15}L?)?\s*+\)
     )\s*+(?:,|(?=\}))""",
     re.VERBOSE,
 )
-_FIELD: Final = re.compile(r"\('([^'()\\]{1,100})', '([<>|=]?(?:b1|[iu][1248]|f[248]))'\)")
+_FIELD: Final = re.compile(r"\('([^'()\\]{0,100})', '([<>|=]?(?:b1|[iu][1248]|f[248]|V[0-9]{1,3}))'\)")
 _KIND: Final = re.compile(r"[<>|=](?:b1|[iu][1248]|f2|f4|f8|f16|c8|c16|c32|[SU][0-9]{1,9})", re.ASCII)
 
 
@@ -105,10 +105,21 @@ def _parsed(text: str, where: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]
 def _kind(said: str, where: str) -> np.dtype[Any]:
     """A type of numbers or texts, or of fields of numbers."""
     fields = _FIELD.findall(said)
-    if said[0] == "[" and len(fields) == said.count("(") and len({name for name, _ in fields}) == len(fields):
-        return np.dtype(fields)
+    if said[0] == "[" and len(fields) == said.count("(") and (made := _fields(fields)) is not None:
+        return made
     kind = said[1:-1]
     if said[0] == "[" or not _KIND.fullmatch(kind):
         objects = "Python objects, which are a pickle" if "O" in kind else f"the type {kind[:40]!r}"
         raise FormatError(f"{where} holds {objects}; arrays of numbers and texts alone are read")
     return np.dtype(kind)
+
+
+def _fields(said: list[tuple[str, str]]) -> np.dtype[Any] | None:
+    """Fields one behind the other; bytes without a name, which a compiler left between them, are no field."""
+    ends = np.cumsum([np.dtype(kind).itemsize for _, kind in said]).tolist()
+    kept = [(name, kind, end) for (name, kind), end in zip(said, ends, strict=True) if name or "V" not in kind]
+    names = [name for name, _, _ in kept]
+    if not all(names) or len(set(names)) != len(names) or any("V" in kind for _, kind, _ in kept):
+        return None
+    starts = [end - np.dtype(kind).itemsize for _, kind, end in kept]
+    return np.dtype({"names": names, "formats": [kind for _, kind, _ in kept], "offsets": starts, "itemsize": ends[-1]})

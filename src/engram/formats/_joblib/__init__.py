@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickletools import genops
 from typing import Any, Final
@@ -15,6 +15,8 @@ from engram.records import Limits
 __all__ = ["leading_name", "unpickled"]
 
 _HEAD: Final = 65_536
+_MAKERS: Final = frozenset(f"{module}._reconstructor" for module in ("copyreg", "copy_reg"))
+"""What protocols 0 and 1 name before the class of an object."""
 
 
 def leading_name(head: bytes, path: Path) -> str:
@@ -27,18 +29,22 @@ def leading_name(head: bytes, path: Path) -> str:
     if stream.is_packed(head):
         with path.open("rb") as file:
             head = stream.begins(file.read(_HEAD))
+    return next((name for name in _names(head) if name not in _MAKERS), "")
+
+
+def _names(head: bytes) -> Iterator[str]:
+    """Module and name of each class and function that a pickle mentions, as far as its first bytes go."""
     texts: list[str] = []
     try:
         for code, argument, _ in genops(head):
             if code.name in {"GLOBAL", "INST"}:
-                return str(argument).replace(" ", ".")
-            if code.name == "STACK_GLOBAL":
-                return ".".join(texts[-2:])
-            if isinstance(argument, str):
+                yield str(argument).replace(" ", ".")
+            elif code.name == "STACK_GLOBAL":
+                yield ".".join(texts[-2:])
+            elif isinstance(argument, str):
                 texts.append(argument)
     except (ValueError, IndexError, OverflowError, MemoryError):
-        return ""
-    return ""
+        return
 
 
 def unpickled(path: Path, allowed: Mapping[tuple[str, str], Allowed], limits: Limits) -> Any:  # noqa: ANN401 - any value

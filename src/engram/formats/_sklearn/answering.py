@@ -125,7 +125,8 @@ def _logistic(builder: Builder, estimator: Estimator, value: str, columns: int) 
     labels = estimator.labels()
     if width == 1:
         return Answer(drawn, "logit", 1, labels)
-    one_by_one = estimator.get("multi_class") == "ovr" or estimator.get("solver") == "liblinear"
+    # before 0.22 what nobody chose was kept as "warn", and meant these
+    one_by_one = estimator.get("multi_class") in {"ovr", "warn"} or estimator.get("solver") in {"liblinear", "warn"}
     if one_by_one:
         return Answer(_each_by_itself(builder, drawn), "logits", width, labels)
     return Answer(drawn, "logits", width, labels)
@@ -244,6 +245,10 @@ def _risen(estimator: Estimator, drawn: str, width: int) -> Answer:
     return Answer(drawn, "logit" if width == 1 else "logits", width, estimator.labels())
 
 
+_DIRECT = ("squared_error", "absolute_error", "quantile", "least_squares", "least_absolute_deviation")
+"""Losses, by their names of today and before 1.0, whose sum of trees is the answer itself."""
+
+
 def _histogram(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
     rows = estimator.get("_predictors")
     if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows):
@@ -260,7 +265,7 @@ def _histogram(builder: Builder, estimator: Estimator, value: str, columns: int)
     start = estimator.array("_baseline_prediction").reshape(-1).astype(np.float64)
     drawn = builder.node("Add", drawn, builder.constant(start, "start"))
     if "Regressor" in estimator.kind:
-        estimator.demand("loss", ("squared_error", "absolute_error", "quantile"))
+        estimator.demand("loss", _DIRECT)
         return Answer(drawn, "value", width)
     return Answer(drawn, "logit" if width == 1 else "logits", width, estimator.labels())
 

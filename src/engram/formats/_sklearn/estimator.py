@@ -14,6 +14,8 @@ from engram.errors import ConversionError, FormatError
 __all__ = ["Estimator"]
 
 _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
+_NAMED = ("feature_names_in_", "_feature_names_in", "_df_columns")
+"""Where the names of columns stand: for all estimators from 1.0 on, before that in a ``ColumnTransformer`` alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,14 +107,18 @@ class Estimator:
             FormatError: there are none.
         """
         found = self.state.get(name)
+        kept = self.state.get("_label_binarizer")
+        if found is None and isinstance(kept, Estimator):  # RidgeClassifier before 1.1 looks them up there
+            found = kept.get(name)
         if not isinstance(found, ndarray) or found.ndim != 1 or not len(found):
             raise FormatError(f"{self} has no {name} of one axis; answers for several targets are not read")
         return tuple(_label(one) for one in found.tolist())
 
     def names(self) -> tuple[str, ...]:
         """The columns it was fitted on, where they had names."""
-        found = self.state.get("feature_names_in_")
-        return tuple(str(one) for one in found.tolist()) if isinstance(found, ndarray) else ()
+        kept = (self.state.get(name) for name in _NAMED)
+        found = next((one for one in kept if isinstance(one, ndarray)), None)
+        return tuple(str(one) for one in found.tolist()) if found is not None else ()
 
     def demand(self, name: str, allowed: Sequence[Any]) -> Any:  # noqa: ANN401 - one of the allowed
         """An attribute that only some values of are read.

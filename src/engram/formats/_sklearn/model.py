@@ -26,6 +26,8 @@ __all__ = ["counted", "model"]
 _FEATURES, _ANSWER, _ARRAY = "features", "answer", "X"
 _MOST = 100_000
 _WORDS = 512
+_COUNTS = ("n_features_in_", "n_features_", "_n_features")
+"""Where the number of columns stands: for all estimators from 0.24 on, before that for trees and for columns."""
 
 
 def model(estimator: Estimator) -> Model:
@@ -96,13 +98,13 @@ def counted(estimator: Estimator) -> tuple[int, tuple[str, ...]]:
         FormatError: it does not say, or two have one name.
     """
     for one in _entries(estimator):
-        names, count = one.names(), one.get("n_features_in_")
+        names, count = one.names(), next((one.get(name) for name in _COUNTS if one.get(name) is not None), None)
         if names and len(set(names)) != len(names):
             raise FormatError(f"{one} was fitted on columns of which two have one name")
         if names:
             return len(names), names
-        if isinstance(count, int) and 0 < count <= _MOST:
-            return count, ()
+        if isinstance(count, (int, np.integer)) and 0 < count <= _MOST:
+            return int(count), ()
         if learned := _learned(one):
             return int(learned[0].shape[-1]), ()
     raise FormatError(f"{estimator} does not say how many columns it was fitted on; it was perhaps never fitted")
@@ -122,7 +124,7 @@ def _entries(estimator: Estimator) -> Iterator[Estimator]:
 
 def _learned(estimator: Estimator) -> list[ndarray]:
     """Numbers by which an estimator of an old release tells its columns."""
-    found = [estimator.get(name) for name in ("coef_", "mean_", "scale_")]
+    found = [estimator.get(name) for name in ("coef_", "mean_", "scale_", "statistics_")]
     coefs = estimator.get("coefs_")
     first = [coefs[0].T] if isinstance(coefs, list) and coefs and isinstance(coefs[0], ndarray) else []
     return [one for one in [*found, *first] if isinstance(one, ndarray) and one.ndim]

@@ -97,6 +97,8 @@ def _parts(estimator: Estimator, count: int) -> Iterator[tuple[Estimator | None,
 def _places(estimator: Estimator, columns: Any, count: int) -> list[int]:  # noqa: ANN401 - as scikit-learn lets one say
     """Columns named by names, numbers, one of these, a range or yes and no."""
     names = list(estimator.names())
+    if isinstance(columns, Estimator) and columns.kind == "_RemainderColsList":  # the rest, in 1.5 and later
+        columns = columns.get("data")
     if isinstance(columns, (str, int, np.integer)):
         columns = [columns]
     if isinstance(columns, slice):

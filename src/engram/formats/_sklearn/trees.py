@@ -23,6 +23,11 @@ __all__ = ["Tree", "ensemble", "of_histogram", "of_tree"]
 _LESS_OR_EQUAL = 0
 _SUM = 1
 _MOST = 20_000_000
+_HISTOGRAM = ("feature_idx", "is_leaf", "left", "right", "value")
+_COLUMNS = (
+    "features", "splits", "missing", "true_ids", "true_leaves", "false_ids", "false_leaves", "targets", "weights",
+)  # fmt: skip
+"""What is told of comparisons and, the last two, of leaves."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,15 +78,17 @@ def of_histogram(predictor: Estimator, columns: int) -> Tree:
         FormatError: its nodes do not make a tree.
     """
     nodes = predictor.get("nodes")
-    if not isinstance(nodes, ndarray) or nodes.dtype.names is None or "num_threshold" not in nodes.dtype.names:
+    fields = set(nodes.dtype.names or ()) if isinstance(nodes, ndarray) else set()
+    threshold = "num_threshold" if "num_threshold" in fields else "threshold"  # as it was called before 0.23
+    if not isinstance(nodes, ndarray) or not {threshold, *_HISTOGRAM} <= fields:
         raise FormatError(f"{predictor} has no nodes as scikit-learn writes them")
     if "is_categorical" in nodes.dtype.names and nodes["is_categorical"].any():
         raise ConversionError(f"{predictor} compares categories, which is not read; encode them before")
     leaf = nodes["is_leaf"] != 0
     left, right = (np.where(leaf, -1, nodes[side].astype(np.int64)) for side in ("left", "right"))
     values = nodes["value"].reshape(-1, 1)
-    missing = nodes["missing_go_to_left"] != 0
-    made = Tree(left, right, nodes["feature_idx"], nodes["num_threshold"], missing, values)
+    missing = nodes["missing_go_to_left"] != 0 if "missing_go_to_left" in fields else np.zeros(len(nodes), bool)
+    made = Tree(left, right, nodes["feature_idx"], nodes[threshold], missing, values)
     return _checked(made, columns, str(predictor))
 
 
@@ -101,21 +108,22 @@ def ensemble(builder: Builder, value: str, trees: Sequence[tuple[Tree, int]], ou
         made.add(tree, target)
     if made.nodes > _MOST:
         raise ConversionError(f"the trees have {made.nodes:,} nodes, more than the {_MOST:,} that are read")
+    splits = made.column("splits").astype(kind)
     attributes: dict[str, Any] = {
         "n_targets": outputs,
         "aggregate_function": _SUM,
         "post_transform": 0,
         "tree_roots": made.roots,
-        "nodes_featureids": made.features,
-        "nodes_splits": numpy_helper.from_array(np.asarray(made.splits, kind), "splits"),
-        "nodes_modes": numpy_helper.from_array(np.full(len(made.splits), _LESS_OR_EQUAL, np.uint8), "modes"),
-        "nodes_truenodeids": made.true_ids,
-        "nodes_trueleafs": made.true_leaves,
-        "nodes_falsenodeids": made.false_ids,
-        "nodes_falseleafs": made.false_leaves,
-        "nodes_missing_value_tracks_true": made.missing,
-        "leaf_targetids": made.targets,
-        "leaf_weights": numpy_helper.from_array(np.asarray(made.weights, kind), "weights"),
+        "nodes_featureids": made.whole("features"),
+        "nodes_splits": numpy_helper.from_array(splits, "splits"),
+        "nodes_modes": numpy_helper.from_array(np.full(len(splits), _LESS_OR_EQUAL, np.uint8), "modes"),
+        "nodes_truenodeids": made.whole("true_ids"),
+        "nodes_trueleafs": made.whole("true_leaves"),
+        "nodes_falsenodeids": made.whole("false_ids"),
+        "nodes_falseleafs": made.whole("false_leaves"),
+        "nodes_missing_value_tracks_true": made.whole("missing"),
+        "leaf_targetids": made.whole("targets"),
+        "leaf_weights": numpy_helper.from_array(made.column("weights").astype(kind), "weights"),
     }
     answer = builder.node("TreeEnsemble", value, domain=DOMAIN_ML, **attributes)
     return answer if double else builder.node("Cast", answer, to=element_type("float64"))
@@ -125,55 +133,53 @@ class _Flat:
     """The attributes of the node, tree after tree; a leaf answers one number, so one of many makes a tree of each."""
 
     def __init__(self) -> None:
+        self.nodes = self._rows = self._leaves = 0
         self.roots: list[int] = []
-        self.features: list[int] = []
-        self.splits: list[float] = []
-        self.true_ids: list[int] = []
-        self.true_leaves: list[int] = []
-        self.false_ids: list[int] = []
-        self.false_leaves: list[int] = []
-        self.missing: list[int] = []
-        self.targets: list[int] = []
-        self.weights: list[float] = []
-        self.nodes = 0
+        self._columns: dict[str, list[ndarray]] = {name: [] for name in _COLUMNS}
 
     def add(self, tree: Tree, target: int) -> None:
         """One more tree, for every column of its values."""
-        for column in range(tree.values.shape[1]):
-            self._add(tree, tree.values[:, column], target + column)
-
-    def _add(self, tree: Tree, values: ndarray, target: int) -> None:
         inner = np.flatnonzero(tree.left >= 0)
-        self.nodes += len(tree.left)
-        start = len(self.features)
-        self.roots.append(start)
-        if not len(inner):  # a tree that is one leaf: a comparison whose both sides are this leaf
-            self._node(0, 0.0, (self._leaf(values[0], target), 1), (self._leaf(values[0], target), 1), missing=0)
-            return
-        numbers = {int(node): start + place for place, node in enumerate(inner)}
-        for node in inner.tolist():
-            sides = []
-            for below in (int(tree.left[node]), int(tree.right[node])):
-                known = numbers.get(below)
-                sides.append((known, 0) if known is not None else (self._leaf(values[below], target), 1))
-            self._node(
-                int(tree.feature[node]), float(tree.threshold[node]), sides[0], sides[1],
-                missing=int(tree.missing_left[node]),
-            )  # fmt: skip
+        for column in range(tree.values.shape[1]):
+            self.nodes += len(tree.left)
+            self.roots.append(self._rows)
+            values = tree.values[:, column].astype(np.float64)
+            if len(inner):
+                self._grown(tree, inner, values, target + column)
+            else:  # a tree that is one leaf: a comparison whose both sides are this leaf
+                self._keep(np.zeros(1, np.int64), np.zeros(1), np.zeros(1, bool), np.array([-1, -1]))
+                self._answer(values[[0, 0]], target + column)
 
-    def _leaf(self, weight: float, target: int) -> int:
-        self.targets.append(target)
-        self.weights.append(float(weight))
-        return len(self.weights) - 1
+    def _grown(self, tree: Tree, inner: ndarray, values: ndarray, target: int) -> None:
+        numbers = np.full(len(tree.left), -1, np.int64)
+        numbers[inner] = self._rows + np.arange(len(inner))
+        below = np.column_stack([tree.left[inner], tree.right[inner]]).reshape(-1)
+        self._keep(tree.feature[inner], tree.threshold[inner], tree.missing_left[inner], numbers[below])
+        self._answer(values[below[numbers[below] < 0]], target)
 
-    def _node(self, feature: int, split: float, yes: tuple[int, int], no: tuple[int, int], *, missing: int) -> None:
-        self.features.append(feature)
-        self.splits.append(split)
-        self.true_ids.append(yes[0])
-        self.true_leaves.append(yes[1])
-        self.false_ids.append(no[0])
-        self.false_leaves.append(no[1])
-        self.missing.append(missing)
+    def _keep(self, features: ndarray, splits: ndarray, missing: ndarray, below: ndarray) -> None:
+        """Comparisons; ``below`` has the numbers of the two under each, -1 for a leaf, which is given the next one."""
+        leaf = below < 0
+        ids = np.where(leaf, self._leaves - 1 + np.cumsum(leaf), below)
+        found = (features, splits, missing, ids[::2], leaf[::2], ids[1::2], leaf[1::2])
+        for name, column in zip(_COLUMNS, found, strict=False):
+            self._columns[name].append(column)
+        self._rows += len(features)
+
+    def _answer(self, weights: ndarray, target: int) -> None:
+        self._columns["targets"].append(np.full(len(weights), target))
+        self._columns["weights"].append(weights)
+        self._leaves += len(weights)
+
+    def column(self, name: str) -> ndarray:
+        """Of all trees: one of ``_COLUMNS``."""
+        found = self._columns[name]
+        return np.concatenate(found) if found else np.zeros(0)
+
+    def whole(self, name: str) -> list[int]:
+        """As ``column``, of whole numbers, as a list."""
+        numbers: list[int] = self.column(name).astype(np.int64).tolist()
+        return numbers
 
 
 def _checked(tree: Tree, columns: int, where: str) -> Tree:

@@ -23,6 +23,8 @@ __all__ = ["ALLOWED", "CLASSES", "estimator"]
 
 _PACKAGE = "sklearn"
 _COMPILED: Final = "__pyx_unpickle_"
+_COMPILED_LOSSES: Final = "_loss"
+"""What releases from 1.5 on call the module of their compiled losses, which is not where it lies."""
 
 CLASSES: Final = frozenset({
     *KINDS, *PREPARE, "Pipeline", "Tree", "TreePredictor", "DummyClassifier", "DummyRegressor", "LabelBinarizer",
@@ -125,6 +127,11 @@ def _slice(start: object = None, stop: object = None, step: object = None) -> sl
     return slice(start, stop, step)
 
 
+def _index(_kind: object, said: object) -> object:
+    """The names of the columns of a table, as releases before 1.0 kept them; nothing where they are numbers."""
+    return said.get("data") if isinstance(said, dict) else None
+
+
 def _drop(*given: object) -> object:  # noqa: ARG001 - whatever it is made of is not looked at
     """A random generator or its like, of which nothing is read, whether it is given a state or not."""
     return Inert("numpy.random", "generator")
@@ -135,7 +142,7 @@ class _Allowed(dict[tuple[str, str], Allowed]):
 
     def __missing__(self, key: tuple[str, str]) -> Allowed:
         module, name = key
-        if module == _PACKAGE or module.startswith(f"{_PACKAGE}."):
+        if module in {_PACKAGE, _COMPILED_LOSSES} or module.startswith(f"{_PACKAGE}."):
             if name in CLASSES:
                 return KEPT
             if name.startswith(_COMPILED) and name.removeprefix(_COMPILED) in CLASSES:
@@ -161,6 +168,11 @@ def _table() -> Iterator[tuple[tuple[str, str], Allowed]]:
     for module in ("numpy.random._pickle", "numpy.random"):
         for name in ("__randomstate_ctor", "__generator_ctor", "__bit_generator_ctor"):
             yield (module, name), _drop
+    for module in ("pandas.core.indexes.base", "pandas.indexes.base", "pandas.core.index"):
+        yield (module, "_new_Index"), _index
+        yield (module, "Index"), Word(Reference(module, "Index"))
+    for module in ("pandas.core.indexes.range", "pandas.indexes.range"):
+        yield (module, "RangeIndex"), Word(Reference(module, "RangeIndex"))
     for module, name in (("_mt19937", "MT19937"), ("_pcg64", "PCG64"), ("mtrand", "RandomState")):
         yield (f"numpy.random.{module}", name), Word(Reference(f"numpy.random.{module}", name))
     for name in ("SeedSequence", "__pyx_unpickle_SeedSequence"):

@@ -15,6 +15,8 @@ from torch import nn
 
 from engram.errors import ConversionError, FormatError
 from engram.formats import _convert, pytorch
+from engram.formats._pytorch.names import ALLOWED
+from engram.formats._pytorch.tensors import Storage
 from engram.records import Limits, Model, Signature, TrainingState
 
 FORMS = {"zip": True, "legacy": False}
@@ -141,6 +143,40 @@ def test_views_of_any_strides_are_read_as_torch_sees_them(form, path):
     for name, tensor in given.items():
         np.testing.assert_array_equal(found.weights[name], tensor.numpy(), err_msg=name)
     assert np.shares_memory(found.weights["turned"], found.weights["column"])
+
+
+def test_numbers_that_torch_turns_only_when_used_are_read_turned(form, path):
+    z = torch.tensor([1 + 2j, 3 - 4j])
+    given = {
+        "negative": torch._neg_view(torch.tensor([1.0, -2.0])),
+        "conjugate": z.conj(),
+        "imaginary": z.clone().conj().imag,
+        "both": torch._neg_view(z.conj()),
+        "untouched": z,
+        "negative int": nn.Parameter(torch._neg_view(torch.arange(3)), requires_grad=False),
+    }
+    found = pytorch.read(save(given, path, form), Limits())
+    for name, tensor in load(path).items():
+        np.testing.assert_array_equal(found.weights[name], tensor.resolve_conj().resolve_neg().numpy(), err_msg=name)
+    assert found.weights["conjugate"].tolist() == [1 - 2j, 3 + 4j]
+
+
+@pytest.mark.parametrize("said", [{"neg": True, "backend": {}}, {"conj": True}, {"neg": 1}, "neg"], ids=str)
+def test_a_way_of_taking_numbers_that_is_not_known_is_refused(said):
+    rebuild = ALLOWED["torch._utils", "_rebuild_tensor_v2"]
+    storage = Storage("0", np.dtype("<f4"), 2)
+    with pytest.raises(FormatError, match=r"not known .*save tensor.clone|have no conjugate"):
+        rebuild(storage, 0, (2,), (1,), False, {}, said)
+
+
+def test_what_was_set_on_a_tensor_is_named_as_left(path):
+    plainly, parameter = torch.ones(2), nn.Parameter(torch.zeros(2))
+    plainly.origin, parameter.sharded = "here", True
+    found = pytorch.read(save({"a": plainly, "b": parameter, "c": torch.ones(1)}, path), Limits())
+    said = " ".join(found.source["not_taken"])
+    assert "set on the tensor 'a' (origin) is left out" in said
+    assert "set on the tensor 'b' (sharded) is left out" in said
+    assert "'c'" not in said
 
 
 def test_a_view_that_repeats_its_numbers_is_written_out_up_to_a_bound(path):

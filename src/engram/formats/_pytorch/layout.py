@@ -205,7 +205,12 @@ def _tensors(found: Mapping[str, Any], where: str) -> tuple[dict[str, Tensor | n
         for name, value in found.items()
         if name not in tensors
     )
-    return tensors, left
+    noted = tuple(
+        f"what a program had set on the tensor {name!r} ({', '.join(tensor.notes)[:80]}) is left out"
+        for name, tensor in tensors.items()
+        if isinstance(tensor, Tensor) and tensor.notes
+    )
+    return tensors, left + noted
 
 
 def _called(value: object) -> str:

@@ -8,6 +8,7 @@ vectors. Shapes of the slots say whether an order fits; where none fits, or more
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, Final
 
@@ -76,7 +77,7 @@ def _parameters(weights: Mapping[str, Tensor | ndarray]) -> dict[str, Tensor | n
 
 def _place(tensor: Tensor | ndarray) -> object:
     if isinstance(tensor, Tensor):
-        return tensor.storage.key, tensor.offset, tensor.shape, tensor.strides
+        return replace(tensor, parameter=False, notes=())
     return id(tensor)
 
 

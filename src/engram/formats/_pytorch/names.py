@@ -38,6 +38,7 @@ _TENSORS = frozenset(
         Reference("torch.nn.parameter", "Buffer"),
     }
 )
+_BITS = frozenset({"neg", "conj"})
 _MODULE = "no part of a state_dict; if a whole module was saved, save module.state_dict() or use torch.export"
 _QUANTIZED = "quantized tensors are not read; save tensor.dequantize()"
 _SPARSE = "sparse tensors are not read; save tensor.to_dense()"
@@ -46,32 +47,47 @@ _NESTED = "nested tensors are not read; save the tensors in them"
 
 
 def _tensor(
-    storage: object, offset: object, shape: object, strides: object, grad: object = False, *_hooks_and_notes: object
-) -> Tensor:
+    storage: object, offset: object, shape: object, strides: object, grad: object = False, _hooks: object = None,
+    bits: object = None,
+) -> Tensor:  # fmt: skip
     """A tensor whose type is that of its storage."""
     if not isinstance(storage, Storage) or not isinstance(grad, bool):
         raise FormatError("a tensor lies in a storage")
-    return window(storage, storage.kind, (offset, _lengths(shape), strides))
+    return _with_bits(window(storage, storage.kind, (offset, _lengths(shape), strides)), bits)
 
 
 def _typed(
     storage: object, offset: object, shape: object, strides: object, _grad: object, _hooks: object, kind: object,
-    *_notes: object,
+    bits: object = None,
 ) -> Tensor:  # fmt: skip
     """A tensor that names its type, over bytes."""
     if not isinstance(storage, Storage):
         raise FormatError("a tensor lies in a storage")
-    return window(storage, types.named(kind), (offset, _lengths(shape), strides))
+    return _with_bits(window(storage, types.named(kind), (offset, _lengths(shape), strides)), bits)
 
 
-def _parameter(data: object, *_grad_hooks_and_state: object) -> Tensor:
+def _with_bits(tensor: Tensor, bits: object) -> Tensor:
+    """A tensor with what torch says of how its numbers are to be taken: with the other sign, or conjugate."""
+    if bits is None:
+        return tensor
+    if not isinstance(bits, dict) or not bits.keys() <= _BITS or not all(type(bit) is bool for bit in bits.values()):
+        told = ", ".join(sorted(map(str, bits)))[:80] if isinstance(bits, dict) else type(bits).__name__
+        raise FormatError(f"its numbers are to be taken in a way that is not known ({told}); save tensor.clone()")
+    negative, conjugate = bits.get("neg", False), bits.get("conj", False)
+    kind = tensor.kind.kind
+    if (conjugate and kind != "c") or (negative and kind in "bu"):
+        raise FormatError(f"numbers of {tensor.kind} have no conjugate or no sign")
+    return replace(tensor, negative=negative, conjugate=conjugate)
+
+
+def _parameter(data: object, _grad: object = True, _hooks: object = None, state: object = None) -> Tensor:
     if not isinstance(data, Tensor):
         raise FormatError("a parameter is made of a tensor")
-    return replace(data, parameter=True)
+    return replace(data, parameter=True, notes=_noted(state))
 
 
-def _of_type(make: object, kind: object, arguments: object, _state: object) -> Tensor:
-    """A tensor of a derived class, or one with attributes, which are left."""
+def _of_type(make: object, kind: object, arguments: object, state: object) -> Tensor:
+    """A tensor of a derived class, or one with attributes, which are left and named."""
     builders: dict[str, Callable[..., Tensor]] = {
         "_rebuild_tensor_v2": _tensor,
         "_rebuild_tensor_v3": _typed,
@@ -81,7 +97,14 @@ def _of_type(make: object, kind: object, arguments: object, _state: object) -> T
         raise FormatError(f"no tensor is made by {make}")
     if kind not in _TENSORS or type(arguments) is not tuple:
         raise FormatError(f"a tensor of the class {kind} is not known; save a plain tensor")
-    return replace(builders[make.name](*arguments), parameter=isinstance(kind, Reference) and kind.name == "Parameter")
+    parameter = isinstance(kind, Reference) and kind.name == "Parameter"
+    return replace(builders[make.name](*arguments), parameter=parameter, notes=_noted(state))
+
+
+def _noted(state: object) -> tuple[str, ...]:
+    """The names of what a program had set on a tensor: a dictionary of attributes, perhaps with one of slots."""
+    both = state if type(state) is tuple else (state,)
+    return tuple(str(name)[:60] for part in both if isinstance(part, dict) for name in part)
 
 
 def _from_array(data: object, kind: object, _device: object, _grad: object) -> ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,9 @@ class Tensor:
         shape: lengths of its axes.
         strides: from one number to the next along each axis, in numbers.
         parameter: whether it was a parameter of a module when it was saved.
+        negative: whether it is the window with the other sign, as torch keeps ``x.conj().imag``.
+        conjugate: whether it is the complex conjugate of the window, as torch keeps ``x.conj()``.
+        notes: names of what a program had set on it beside its numbers.
     """
 
     storage: Storage
@@ -58,6 +61,9 @@ class Tensor:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     parameter: bool = False
+    negative: bool = False
+    conjugate: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Memory:
@@ -89,10 +95,10 @@ class Memory:
         Raises:
             FormatError: its storage is not there or damaged, or too much of it is shown more than once.
         """
-        key = Tensor(tensor.storage, tensor.kind, tensor.offset, tensor.shape, tensor.strides)
+        key = replace(tensor, parameter=False, notes=())
         if key not in self._arrays:
             try:
-                self._arrays[key] = self._windowed(tensor)
+                self._arrays[key] = _turned(self._windowed(tensor), tensor)
             except FormatError as wrong:
                 raise FormatError(f"{self._where}: tensor {name!r}: {wrong}") from wrong
         return self._arrays[key]
@@ -132,6 +138,12 @@ class Memory:
             flat = flat.view(f"u{kind.itemsize}").byteswap().view(kind) if kind.kind != "c" else flat.byteswap()
         self._flat[storage.key, kind.name] = flat
         return flat
+
+
+def _turned(array: ndarray, tensor: Tensor) -> ndarray:
+    """The numbers that a tensor means by its window, which torch turns only when they are used."""
+    array = np.conjugate(array) if tensor.conjugate else array
+    return np.negative(array) if tensor.negative else array
 
 
 def window(storage: Storage, kind: np.dtype[Any], place: tuple[Any, Any, Any], *, parameter: bool = False) -> Tensor:

@@ -7,6 +7,7 @@ questions as the model, and brought to its name only when the answers are the sa
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from engram.formats._proving import Request
 from engram.formats._sides import Side
 from engram.records import Certificate, Limits, Model, TrainingState
 
-__all__ = ["Target", "convert", "lost", "probes", "prove", "read", "read_proven", "read_state", "write"]
+__all__ = ["Target", "convert", "left", "lost", "probes", "prove", "read", "read_proven", "read_state", "write"]
 
 _DEFAULT = Limits()
 Program = Callable[[Mapping[str, ndarray]], Mapping[str, ndarray]]
@@ -178,7 +179,7 @@ def lost(model: Model, to: str, state: TrainingState | None = None) -> tuple[str
     Args:
         model: what would be written.
         to: the format.
-        state: what would be written with it.
+        state: what would be written with it; what the reader of it left or guessed is said as well.
 
     Raises:
         UnknownName: there is no such format.
@@ -190,7 +191,14 @@ def lost(model: Model, to: str, state: TrainingState | None = None) -> tuple[str
         said = tuple(_sentences(model, to, found.CARRIES))
     if state is not None and not hasattr(found, "write_training"):
         said += (f"the training state (step {state.step:,}) is left out, because {to} has no place for it",)
-    return said
+    return tuple(dict.fromkeys(said + left(model, state)))
+
+
+def left(model: Model, state: TrainingState | None) -> tuple[str, ...]:
+    """What the reader of a file did not take of it, or took on a guess, one plain sentence each."""
+    extra = state.extra if state is not None else {}
+    told = [*model.source.get("not_taken", ()), *extra.get("not taken", ()), extra.get("guessed", "")]
+    return tuple(dict.fromkeys(str(sentence) for sentence in told if sentence))
 
 
 def _read(found: ModuleType, path: Path, limits: Limits) -> Model:
@@ -219,14 +227,14 @@ def _written(
     _free(path, target, found)
     with _files.workplace(path) as folder:
         made = folder / path.name
+        refused = ""
         if wanted.shard_size:
             found.write_shards(model, made, wanted.shard_size)
-        elif state is not None and hasattr(found, "write_training"):
-            found.write_training(model, state, made)
         else:
-            found.write(model, made)
+            refused = _training_refused(model, state, made, found)
         beside = () if made.is_dir() else sorted(file for file in folder.iterdir() if file != made)
-        asked = Request(request.tolerance, request.seed, lost(model, target, state), beside)
+        said = (*lost(model, target, state), *([refused] if refused else []))
+        asked = Request(request.tolerance, request.seed, said, beside)
         certificate = _prove(model, made, target, side, asked)
         proof = _certificate.beside(made)
         proof.write_text(_certificate.as_json(certificate), encoding="utf-8")
@@ -234,6 +242,26 @@ def _written(
             _folders.place(made, path)
         _files.place([*beside, *([made] if made.is_file() else []), proof], path.parent)
     return certificate
+
+
+def _training_refused(model: Model, state: TrainingState | None, made: Path, found: ModuleType) -> str:
+    """Write a model, with its training state where the format takes it; why it does not take this one, if it does not.
+
+    Raises:
+        ConversionError: the format cannot hold the model itself.
+    """
+    if state is None or not hasattr(found, "write_training"):
+        found.write(model, made)
+        return ""
+    try:
+        found.write_training(model, state, made)
+    except ConversionError as wrong:
+        if made.is_dir():
+            shutil.rmtree(made)
+        made.unlink(missing_ok=True)
+        found.write(model, made)
+        return f"the training state (step {state.step:,}) is left out, because {wrong}"
+    return ""
 
 
 def _free(path: Path, target: str, found: ModuleType) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engram.errors import UsageError
-from engram.formats._convert import Target, prove, read, read_state, write
+from engram.formats._convert import Target, left, prove, read, read_state, write
 from engram.formats._convert import convert as convert_file
 from engram.formats._proof import digest
 from engram.formats._proving import Request
@@ -88,7 +88,7 @@ def keep_file(
             f"file's or a pipeline's: engram import {path} --name {name} --graph REF"
         )
     watch(Progress("proving"))
-    certificate = prove(model, Path(path), Request())
+    certificate = prove(model, Path(path), Request(lost=left(model, state)))
     if other is not None:
         model = adopted(model, other, path=str(path), graph=graph)
         certificate = replace(certificate, converted=digest(model))

@@ -38,8 +38,10 @@ def with_state(
         compiled: what was said of training before: losses, metrics.
 
     Raises:
-        ConversionError: Keras has no such optimizer.
+        ConversionError: Keras has no such optimizer, or which array belongs to which parameter is not known.
     """
+    if state.extra.get("guessed"):
+        raise ConversionError(str(state.extra["guessed"]))
     moved = _moved(written, state)
     try:
         kind, config = training.config_of(moved)

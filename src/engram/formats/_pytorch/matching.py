@@ -1,37 +1,71 @@
 """Which parameter each number in an optimizer's state means.
 
-An optimizer of torch knows its parameters by their order alone. The order is that of the module's parameters, as the
-state_dict has them with buffers in between, or of groups, of which the usual ones are the matrices first and then the
-vectors. Shapes of the slots say whether an order fits; where none fits, or more than one would, nothing is guessed.
+An optimizer of torch knows its parameters by their order alone: that of the module in each group, and of the groups as
+they were given. Shapes of the slots say which orders fit. Where more than one does, the likeliest is taken and said to
+be a guess; the numbers keep their order, so that the way back to torch is exact whether the guess is right or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
+import numpy as np
 from numpy import ndarray
 
 from engram.errors import FormatError
 from engram.formats._pytorch.tensors import Tensor
 
-__all__ = ["named"]
+__all__ = ["Hint", "Matched", "hint", "named"]
 
-Shape = tuple[int, ...] | None
+Hint = frozenset[tuple[int, ...]] | None
+"""The shapes that a parameter may have by its slots; None where no slot tells."""
+_COUNTS: Final = frozenset({"step", "mu_product", "eta", "mu"})
 _BUFFERS: Final = frozenset({"running_mean", "running_var", "num_batches_tracked"})
-_WORK: Final = 4_000_000
+_WORK: Final = 1_000_000
+_Taken = tuple[int, ...]
+_Way = tuple[Any, int | None] | None
+"""A choice as a chain from its last step to its first: the group that the next parameter is given to, None for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """The names of an optimizer's parameters.
+
+    Attributes:
+        names: of each group's.
+        guess: why another naming would fit as well; empty where none does.
+    """
+
+    names: list[list[str]]
+    guess: str = ""
+
+
+def hint(slots: Mapping[str, Any]) -> Hint:
+    """The shapes that a parameter may have by what an optimizer keeps of it.
+
+    A slot has the shape of its parameter, but for counts; what Adafactor keeps by row and by column has it together.
+    """
+    kept = {slot: value for slot, value in slots.items() if isinstance(value, (Tensor, ndarray))}
+    shapes = {tuple(value.shape) for slot, value in kept.items() if value.shape or slot not in _COUNTS}
+    if not shapes:
+        return None
+    try:
+        return frozenset({*shapes, tuple(np.broadcast_shapes(*shapes))})
+    except ValueError:
+        return frozenset(shapes)
 
 
 def named(
-    groups: Sequence[Mapping[str, Any]], shapes: Mapping[int, Shape], weights: Mapping[str, Tensor | ndarray]
-) -> list[list[str]]:
+    groups: Sequence[Mapping[str, Any]], hints: Mapping[int, Hint], weights: Mapping[str, Tensor | ndarray]
+) -> Matched:
     """The names of each group's parameters.
 
     Args:
         groups: as in the file; each with ``params``, their numbers, and since torch 2.6 perhaps ``param_names``.
-        shapes: by number; None where no slot tells.
+        hints: by number.
         weights: of the network, in their order.
 
     Raises:
@@ -39,13 +73,23 @@ def named(
     """
     told = [group.get("param_names") for group in groups]
     if all(isinstance(names, list) for names in told):
-        return _told(told, groups, weights)
+        return Matched(_told(told, groups, weights))
     known = {name: tuple(tensor.shape) for name, tensor in _parameters(weights).items()}
-    wanted = [[shapes.get(number) for number in group["params"]] for group in groups]
+    wanted = [[hints.get(number) for number in group["params"]] for group in groups]
     flat = [shape for group in wanted for shape in group]
-    found = _in_order(flat, known) or _by_rank(wanted, known) or _only_way(flat, known)
-    names = iter(found)
-    return [[next(names) for _ in group["params"]] for group in groups]
+    found, ways = _first_way(wanted, known)
+    have = f"it has state for {len(flat):,} parameters, and the weights hold {len(known):,}"
+    if not ways:
+        raise FormatError(f"{have}, of which none fit by their shapes")
+    if ways == 1:
+        return Matched(found)
+    last = dict(list(known.items())[len(known) - len(flat) :])
+    likely = _in_order(flat, known) or _by_rank(wanted, known) or _in_order(flat, last)
+    names = iter(likely)
+    guessed = [[next(names) for _ in group] for group in wanted] if likely else found
+    if not any(guessed):
+        raise FormatError(f"{have}; too many to try which are meant")
+    return Matched(guessed, f"{have}, of which more than one choice fits by their shapes")
 
 
 def _told(
@@ -76,19 +120,17 @@ def _parameters(weights: Mapping[str, Tensor | ndarray]) -> dict[str, Tensor | n
 
 
 def _place(tensor: Tensor | ndarray) -> object:
-    if isinstance(tensor, Tensor):
-        return replace(tensor, parameter=False, notes=())
-    return id(tensor)
+    return replace(tensor, parameter=False, notes=()) if isinstance(tensor, Tensor) else id(tensor)
 
 
-def _in_order(wanted: Sequence[Shape], known: Mapping[str, tuple[int, ...]]) -> list[str]:
+def _in_order(wanted: Sequence[Hint], known: Mapping[str, tuple[int, ...]]) -> list[str]:
     """All parameters, one after the other; empty where they do not fit."""
     if len(wanted) != len(known) or not all(map(_fits, wanted, known.values())):
         return []
     return list(known)
 
 
-def _by_rank(wanted: Sequence[Sequence[Shape]], known: Mapping[str, tuple[int, ...]]) -> list[str]:
+def _by_rank(wanted: Sequence[Sequence[Hint]], known: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Two groups, of the matrices and of the vectors, in either order; empty where they do not fit."""
     matrices = {name: shape for name, shape in known.items() if len(shape) > 1}
     vectors = {name: shape for name, shape in known.items() if len(shape) <= 1}
@@ -98,37 +140,50 @@ def _by_rank(wanted: Sequence[Sequence[Shape]], known: Mapping[str, tuple[int, .
     return []
 
 
-def _only_way(wanted: Sequence[Shape], known: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Some of the parameters in their order, where only one choice of them fits.
+def _first_way(wanted: Sequence[Sequence[Hint]], known: Mapping[str, tuple[int, ...]]) -> tuple[list[list[str]], int]:
+    """The parameters given to the groups, each group in the module's order, and in how many ways that can be done.
 
-    Raises:
-        FormatError: none does, or several do.
+    2 stands for more, also where there are too many to try; then the groups are empty.
     """
-    names, shapes = list(known), list(known.values())
-    have = f"it has state for {len(wanted):,} parameters, and the weights hold {len(names):,}"
-    if len(wanted) * len(names) > _WORK:
-        raise FormatError(f"{have}; too many to try which are meant")
-    ways = _ways(wanted, shapes)
-    if ways != 1:
-        raise FormatError(f"{have}, of which {'none fit' if not ways else 'more than one choice fits'} by their shapes")
-    found, at = [], 0
-    for shape in wanted:
-        while not _fits(shape, shapes[at]):
-            at += 1
-        found.append(names[at])
-        at += 1
+    lengths = tuple(len(group) for group in wanted)
+    spare = len(known) - sum(lengths)
+    ways: dict[_Taken, tuple[int, _Way]] = {(0,) * len(wanted): (1, None)}
+    spent = 0
+    for seen, shape in enumerate(known.values()):
+        after: dict[_Taken, tuple[int, _Way]] = {}
+        for taken, (count, way) in ways.items():
+            for state, given in _steps(taken, wanted, shape, idle=seen - sum(taken) < spare):
+                before, first = after.get(state, (0, (way, given)))
+                after[state] = (min(before + count, 2), first)
+        ways = after
+        spent += len(ways) * len(lengths)
+        if spent > _WORK:
+            return [[] for _ in wanted], 2
+    count, way = ways.get(lengths, (0, None))
+    return _followed(way, list(known), len(wanted)), count
+
+
+def _steps(
+    taken: _Taken, wanted: Sequence[Sequence[Hint]], shape: tuple[int, ...], *, idle: bool
+) -> Iterator[tuple[_Taken, int | None]]:
+    """To which group the next parameter may go: how many each has then, and to which; to none where one may be idle."""
+    if idle:
+        yield taken, None
+    for place, group in enumerate(wanted):
+        at = taken[place]
+        if at < len(group) and _fits(group[at], shape):
+            yield (*taken[:place], at + 1, *taken[place + 1 :]), place
+
+
+def _followed(way: _Way, names: list[str], groups: int) -> list[list[str]]:
+    found: list[list[str]] = [[] for _ in range(groups)]
+    while way is not None:
+        way, given = way
+        name = names.pop()
+        if given is not None:
+            found[given].insert(0, name)
     return found
 
 
-def _ways(wanted: Sequence[Shape], shapes: Sequence[tuple[int, ...]]) -> int:
-    """In how many ways some of the shapes are the wanted ones, in order; 2 stands for more."""
-    ways = [1] + [0] * len(wanted)
-    for shape in shapes:
-        for place in range(len(wanted), 0, -1):
-            if _fits(wanted[place - 1], shape):
-                ways[place] = min(ways[place] + ways[place - 1], 2)
-    return ways[-1] if wanted else 1
-
-
-def _fits(wanted: Shape, shape: tuple[int, ...]) -> bool:
-    return wanted is None or wanted == shape
+def _fits(wanted: Hint, shape: tuple[int, ...]) -> bool:
+    return wanted is None or shape in wanted

@@ -15,13 +15,25 @@ from numpy import ndarray
 
 from engram.errors import ConversionError, FormatError
 from engram.formats._pytorch import trees
-from engram.formats._pytorch.matching import named
+from engram.formats._pytorch.matching import Matched, hint, named
 from engram.formats._pytorch.tensors import Tensor
 from engram.records import TrainingState
 
 __all__ = ["Known", "Optimizer", "names_in", "read", "written"]
 
-_STEP: Final = "step"
+_TELLING: Final[Mapping[str, frozenset[str]]] = {
+    "NAdam": frozenset({"betas", "momentum_decay"}),
+    "Adafactor": frozenset({"beta2_decay", "d"}),
+    "LBFGS": frozenset({"max_iter", "history_size"}),
+    "Muon": frozenset({"ns_coefficients", "momentum"}),
+    "SGD": frozenset({"momentum", "dampening", "nesterov"}),
+    "RMSprop": frozenset({"alpha", "centered", "momentum"}),
+    "Adagrad": frozenset({"lr_decay", "initial_accumulator_value"}),
+    "Adadelta": frozenset({"rho", "eps"}),
+    "ASGD": frozenset({"lambd", "alpha", "t0"}),
+    "Rprop": frozenset({"etas", "step_sizes"}),
+}
+"""Options that only one class of torch has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +53,17 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """What ``TrainingState`` says of an optimizer; tensors are still where they lie in the file."""
+    """What ``TrainingState`` says of an optimizer; tensors are still where they lie in the file.
+
+    Attributes:
+        facts: kind, groups and slots.
+        slots: the tensors that they speak of.
+        guess: why the names of its parameters are a guess; empty where they are none.
+    """
 
     facts: Mapping[str, Any]
     slots: Mapping[str, Tensor | ndarray]
+    guess: str = ""
 
 
 def read(found: Any, weights: Mapping[str, Tensor | ndarray], known: Known | None) -> Optimizer:  # noqa: ANN401 - of a stranger's file
@@ -59,12 +78,14 @@ def read(found: Any, weights: Mapping[str, Tensor | ndarray], known: Known | Non
         FormatError: the bare reason why it is not taken.
     """
     groups, state = _parts(found)
-    shapes = {number: _shape(slots) for number, slots in state.items()}
     lengths = [len(group["params"]) for group in groups]
     if known is not None and [len(names) for names in known.names] == lengths and _among(known.names, weights):
-        names = known.names
+        matched = Matched(known.names)
     else:
-        names, known = named(groups, shapes, weights), None
+        whole = _kind(groups, state) == "LBFGS"  # which keeps vectors of all parameters under the first
+        hints = {} if whole else {number: hint(slots) for number, slots in state.items()}
+        matched, known = named(groups, hints, weights), None
+    names = matched.names
     by_number = {
         number: name
         for group, mine in zip(groups, names, strict=True)
@@ -85,8 +106,8 @@ def read(found: Any, weights: Mapping[str, Tensor | ndarray], known: Known | Non
     if known is not None and known.bare:
         return Optimizer({"kind": known.kind, "groups": options}, tensors)
     told = [{"params": list(mine), **rest} for mine, rest in zip(names, options, strict=True)]
-    kind = known.kind if known is not None else _kind(groups)
-    return Optimizer({"kind": kind, "groups": told, "slots": slots}, tensors)
+    kind = known.kind if known is not None else _kind(groups, state)
+    return Optimizer({"kind": kind, "groups": told, "slots": slots}, tensors, matched.guess)
 
 
 def names_in(state: TrainingState, weights: Mapping[str, ndarray]) -> Known | None:
@@ -152,14 +173,6 @@ def _parts(found: Any) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]
     return groups, state
 
 
-def _shape(slots: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """The shape of a parameter, as its slots have it; a count of steps is a number of its own."""
-    for slot, value in slots.items():
-        if slot != _STEP and isinstance(value, (Tensor, ndarray)):
-            return tuple(value.shape)
-    return None
-
-
 def _options(group: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in group.items() if key != "params"}
 
@@ -169,21 +182,19 @@ def _among(names: Sequence[Sequence[str]], weights: Mapping[str, Any]) -> bool:
     return len(set(flat)) == len(flat) and all(name in weights for name in flat)
 
 
-def _kind(groups: Sequence[Mapping[str, Any]]) -> str:
-    """The class that has these options; the file does not say it. Empty for one that torch does not come with."""
+def _kind(groups: Sequence[Mapping[str, Any]], state: Mapping[int, Mapping[str, Any]]) -> str:
+    """The class that has these options and slots; the file does not say it. Empty for one that torch does not have."""
     keys = set(groups[0]) if groups else set()
-    if "decoupled_weight_decay" in keys and "amsgrad" in keys:
-        return "AdamW" if groups[0]["decoupled_weight_decay"] else "Adam"
+    slots = {slot for entry in state.values() for slot in entry}
     if {"betas", "amsgrad"} <= keys:
+        if "decoupled_weight_decay" in keys:
+            return "AdamW" if groups[0]["decoupled_weight_decay"] else "Adam"
         # before torch 2.6 the two look alike but for what decays unless told otherwise
         return "AdamW" if any(group.get("weight_decay") == 0.01 for group in groups) else "Adam"
-    telling = {
-        "SGD": {"momentum", "dampening", "nesterov"},
-        "RMSprop": {"alpha", "centered", "momentum"},
-        "NAdam": {"betas", "momentum_decay"},
-        "Adagrad": {"lr_decay", "initial_accumulator_value"},
-        "Adadelta": {"rho", "eps"},
-        "ASGD": {"lambd", "alpha", "t0"},
-        "Rprop": {"etas", "step_sizes"},
-    }
-    return next((kind for kind, wanted in telling.items() if wanted <= keys), "")
+    told = next((kind for kind, wanted in _TELLING.items() if wanted <= keys), "")
+    if told or not {"betas", "eps"} <= keys:
+        return told
+    if "weight_decay" not in keys:
+        return "SparseAdam"
+    # before torch 2.6 these two have the same options
+    return "RAdam" if "decoupled_weight_decay" in keys or "exp_avg_sq" in slots else "Adamax"

@@ -52,6 +52,8 @@ def read(found: Contents, memory: Memory) -> TrainingState | None:
     given = {key: _pressed(_plain(value), f"given.{key}", slots, left) for key, value in rest.items()}
     extra: dict[str, Any] = {"given": {key: value for key, value in given.items() if value is not None}}
     extra |= {"tied": _tied(found, memory), "scaler": scaler, "averaged": _number(found.averaged, memory)}
+    if taken.guess:
+        extra["guessed"] = f"which parameter each slot of the optimizer belongs to is a guess: {taken.guess}"
     state = {
         "epoch": found.epoch or 0,
         "step": found.step if found.step is not None else _steps(taken, memory),
@@ -73,7 +75,7 @@ def optimizer(found: Contents, own: Mapping[str, Any] | None = None) -> tuple[Op
     try:
         return optimizers.read(found.optimizer, found.weights, known), []
     except FormatError as wrong:
-        return Optimizer({}, {}), [f"optimizer_state is not taken: {wrong}"]
+        return Optimizer({}, {}), [f"the optimizer's state is left out, because {wrong}"]
 
 
 def tree(weights: Mapping[str, Any], state: TrainingState, plain: Mapping[str, ndarray]) -> dict[str, Any]:
@@ -243,7 +245,8 @@ def _steps(taken: Optimizer, memory: Memory) -> int:
         if key.startswith("step/") and isinstance(value, Tensor) and value.shape in {(), (1,)}:
             number = memory.array(value, key).reshape(-1)[0]
             found = max(found, int(number) if np.isfinite(number) else 0)
-    return found
+    counted = (slots.get("step") for slots in taken.facts.get("slots", {}).values())
+    return max([found, *(count for count in counted if type(count) is int)])
 
 
 def _finder(state: TrainingState) -> Any:  # noqa: ANN401 - a function

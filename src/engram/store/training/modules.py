@@ -305,7 +305,7 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, state:
     kind, kept, names = type(optimizer).__name__, state.optimizer, _names(module)
     if "slots" not in kept:
         raise UsageError(f"{where} was saved by engram run, whose optimizer only engram resume goes on with")
-    if kind != kept["kind"]:
+    if kept["kind"] not in {kind, ""}:  # a file of torch's does not always say of which class it is
         raise UsageError(f"{where} was saved with the optimizer {kept['kind']} and this is a {kind}; take the same")
     own = [[_named(one, names, f"group {n} of the optimizer") for one in group["params"]]
            for n, group in enumerate(optimizer.param_groups)]  # fmt: skip

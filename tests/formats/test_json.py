@@ -87,7 +87,7 @@ def test_pictures_drawn_with_channels_last_answer_as_in_numpy(tmp_path: Path):
 
 def test_every_kind_of_layer_agrees_with_torch(tmp_path: Path):
     torch = pytest.importorskip("torch")
-    from engram.runtime._torch_export import export
+    from engram.formats._torch_export import export
 
     torch.manual_seed(0)
     network = torch.nn.Sequential(

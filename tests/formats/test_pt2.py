@@ -245,6 +245,28 @@ class Others(nn.Module):
         )  # fmt: skip
 
 
+class Selections(nn.Module):
+    """What is picked by numbers or by order, and written where numbers say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.product = nn.Bilinear(6, 6, 2)
+
+    def forward(self, x: torch.Tensor, here: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        one, other, image, some = torch.tensor([0, 2, -1]), torch.tensor([[1], [3]]), x[:, None], x.flip(2)
+        grid = here[:, :, :4].float().unflatten(2, (2, 2)) / 3 - 1
+        return (
+            x[one, other], x[:, other, one], x[one, :, one], x[:, one],
+            x.scatter(2, here, 2.5), x.scatter(2, here, some * 3), x.scatter_add(1, here, some),
+            x.scatter_reduce(2, here, some, "amax"), *x.kthvalue(2, 1), *x.median(2, keepdim=True), x.mT,
+            torch.atan2(x, x.flip(2)), torch.cdist(x, x.flip(1)), torch.cdist(x, x.flip(1), p=1.0),
+            nn.functional.adaptive_avg_pool2d(image, (3, 4)), nn.functional.adaptive_max_pool2d(image, (3, 4)),
+            nn.functional.grid_sample(image, grid, align_corners=False),
+            nn.functional.grid_sample(image, grid, "nearest", "border", align_corners=True),
+            self.product(x, x.flip(1)),
+        )  # fmt: skip
+
+
 def drawn(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(5))
 
@@ -255,6 +277,7 @@ CASES = {
     "shapes": (Shapes, (drawn(3, 4, 6),)),
     "reductions": (Reductions, (drawn(3, 4, 6),)),
     "layers": (Layers, (drawn(3, 4, 8, 8),)),
+    "selections": (Selections, (drawn(3, 4, 6), torch.arange(72).reshape(3, 4, 6) % 4)),
     "others": (Others, (drawn(3, 6, 5), torch.arange(18).reshape(3, 6) % 7)),
 }
 

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from engram.formats._torch_export import export
 from engram.graphs.build import Builder
 from engram.graphs.layers import Layer, layers, network
 from engram.graphs.weights import detach
 from engram.records import TensorSpec
-from engram.runtime._torch_export import export
 
 
 def graph():

@@ -5,9 +5,9 @@ import onnx
 import pytest
 import torch
 
+from engram.formats._torch_export import export
 from engram.graphs.weights import attach
 from engram.runtime import onnxruntime
-from engram.runtime._torch_export import export
 from networks.torch_networks import NETWORKS, exported, kept_graph
 
 QUICK = ("mlp", "bidirectional", "two_outputs")

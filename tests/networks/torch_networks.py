@@ -234,7 +234,7 @@ def kept_graph(name: str) -> Path:
 
 def write() -> None:
     """Export all nine again, after the exporter or a network has changed."""
-    from engram.runtime._torch_export import export
+    from engram.formats._torch_export import export
 
     for name, network in NETWORKS.items():
         kept_graph(name).parent.mkdir(exist_ok=True)

@@ -9,12 +9,12 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from engram.errors import ConversionError, FormatError, ShapeError
+from engram.formats._torch_export import export
 from engram.graphs.build import Builder
 from engram.graphs.weights import detach
 from engram.records import TensorSpec
 from engram.runtime import onnxruntime
 from engram.runtime import torch as runtime
-from engram.runtime._torch_export import export
 
 
 class Residual(nn.Module):

@@ -18,6 +18,7 @@ from engram.evaluation.conditions import unmet
 from engram.evaluation.evidence import Evidence
 from engram.evaluation.judge import judge
 from engram.formats._proof import certify, digest, refusal
+from engram.formats._torch_export import export
 from engram.graphs.weights import attach
 from engram.lifecycle.feeds import truth
 from engram.lifecycle.prepare import Prepared, versions
@@ -36,7 +37,6 @@ from engram.records import (
     Watch,
 )
 from engram.runtime import onnxruntime
-from engram.runtime._torch_export import export
 from engram.store.store import Store
 
 __all__ = ["exported", "finish", "in_parts"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -141,7 +142,30 @@ def _lerp(sheet: Sheet, call: Call) -> str:
     return sheet.node("Add", start, sheet.node("Mul", weight, way))
 
 
+def _angle(sheet: Sheet, call: Call) -> str:
+    """The angle of a point, from its height and its breadth, in all four quarters."""
+    dtype = call.result.dtype
+    height, breadth = (sheet.cast(call.tensor(name), dtype) for name in ("self", "other"))
+    zero, half = sheet.scalar(0.0, dtype), [sheet.scalar(turn, dtype) for turn in (math.pi, -math.pi)]
+    angle = sheet.node("Atan", sheet.node("Div", height, breadth))
+    behind = sheet.node("Where", sheet.node("Less", height, zero), half[1], half[0])
+    turned = sheet.node("Where", sheet.node("Less", breadth, zero), behind, zero)
+    nowhere = sheet.node("And", sheet.node("Equal", height, zero), sheet.node("Equal", breadth, zero))
+    return sheet.node("Where", nowhere, zero, sheet.node("Add", angle, turned))
+
+
+def _distances(sheet: Sheet, call: Call) -> str:
+    """From each row of one to each row of the other."""
+    one, other, power = call.tensor("x1"), call.tensor("x2"), call.number("p", 2.0)
+    if power not in {1, 2}:
+        raise call.refused(f"measures with the power {power:g}; 1 and 2 are read")
+    sides = sheet.node("Unsqueeze", one.name, sheet.wholes(-2)), sheet.node("Unsqueeze", other.name, sheet.wholes(-3))
+    return sheet.node(f"ReduceL{power:.0f}", sheet.node("Sub", *sides), sheet.wholes(-1), keepdims=0)
+
+
 TABLE: Mapping[str, Rule] = {
+    **dict.fromkeys(("_cdist_forward", "cdist"), _distances),
+    **dict.fromkeys(("arctan2", "atan2"), _angle),
     **dict.fromkeys(_COMPARED, _compared),
     **{f"{library}_{word}": _bits for library in ("bitwise", "logical") for word in _BITS},
     **{f"__{word}__": _bits for word in _BITS},

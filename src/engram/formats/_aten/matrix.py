@@ -112,7 +112,15 @@ def _usual(said: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _bilinear(sheet: Sheet, call: Call) -> str:
+    sides = [call.tensor(name).name for name in ("input1", "weight", "input2")]
+    product = sheet.node("Einsum", *sides, equation="...n,anm,...m->...a")
+    bias = call.maybe("bias")
+    return sheet.node("Add", product, bias.name) if bias else product
+
+
 TABLE: Mapping[str, Rule] = {
+    "bilinear": _bilinear,
     **dict.fromkeys(("_convolution", "conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d",
                      "conv_transpose2d", "conv_transpose3d"), _convolved),
     **dict.fromkeys(("bmm", "dot", "matmul", "mm", "mv"), _matmul),

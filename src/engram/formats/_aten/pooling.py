@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engram.formats._aten.call import Call, Rule, Sheet, Size
+from engram.formats._aten.call import Call, Operand, Rule, Sheet, Size
 from engram.formats._aten.matrix import spread
 
 __all__ = ["TABLE"]
@@ -57,12 +57,29 @@ def _adaptive(kind: str) -> Rule:
         if all(one == 1 for one in wanted):
             return sheet.node(f"Global{kind}", value.name)
         lengths = value.shape[2:]
-        if any(have is None or want < 1 or have % want for have, want in zip(lengths, wanted, strict=True)):
-            raise call.refused(f"pools {list(lengths)} to {wanted}, which are no windows of one size")
-        sizes = [have // want for have, want in zip(lengths, wanted, strict=True) if have]
+        if any(have is None or want < 1 for have, want in zip(lengths, wanted, strict=True)):
+            raise call.refused(f"pools {list(lengths)} to {wanted}, and every length must be known")
+        known = [(have, want) for have, want in zip(lengths, wanted, strict=True) if have]
+        if any(have % want for have, want in known):
+            return _uneven(sheet, kind, value, known)
+        sizes = [have // want for have, want in known]
         return sheet.node(kind, value.name, kernel_shape=sizes, strides=sizes)
 
     return rule
+
+
+def _uneven(sheet: Sheet, kind: str, value: Operand, lengths: Sequence[tuple[int, int]]) -> str:
+    """Windows of several sizes, one axis after the other; a mean of means, as each window is a product of its sides."""
+    reduce = {"AveragePool": "ReduceMean", "MaxPool": "ReduceMax"}[kind]
+    made: str = value.name
+    for axis, (have, want) in enumerate(lengths, start=2):
+        parts = []
+        for place in range(want):
+            start, stop = place * have // want, -(-(place + 1) * have // want)
+            window = sheet.node("Slice", made, sheet.wholes(start), sheet.wholes(stop), sheet.wholes(axis))
+            parts.append(sheet.node(reduce, window, sheet.wholes(axis), keepdims=1))
+        made = sheet.node("Concat", *parts, axis=axis)
+    return made
 
 
 def _resized(mode: str) -> Rule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engram.formats._aten.call import Call, Extent, Operand, Rule, Sheet, Size
+from engram.formats._aten.call import Call, Extent, Rule, Sheet, Size
 
 __all__ = ["TABLE"]
 
@@ -61,6 +61,14 @@ def _transpose(sheet: Sheet, call: Call) -> str:
     one, other = call.axis(value.rank, "dim0"), call.axis(value.rank, "dim1")
     order[one], order[other] = order[other], order[one]
     return sheet.node("Transpose", value.name, perm=order)
+
+
+def _turned(sheet: Sheet, call: Call) -> str:
+    """The last two axes in the other order."""
+    value = call.tensor("self")
+    if value.rank < 2:
+        raise call.refused("turns what has fewer than two axes")
+    return sheet.node("Transpose", value.name, perm=[*range(value.rank - 2), value.rank - 1, value.rank - 2])
 
 
 def _squeeze(sheet: Sheet, call: Call) -> str:
@@ -171,18 +179,6 @@ def _index_select(sheet: Sheet, call: Call) -> str:
     return sheet.node("Gather", value.name, call.tensor("index").name, axis=call.axis(value.rank))
 
 
-def _index(sheet: Sheet, call: Call) -> str:
-    """Rows by their numbers along one axis; several lists of numbers are refused."""
-    value, given = call.tensor("self"), call.arguments.get("indices")
-    if not isinstance(given, list) or len(given) > value.rank:
-        raise call.refused("has no list of indices")
-    found = [(axis, one) for axis, one in enumerate(given) if isinstance(one, Operand)]
-    if len(found) != 1 or found[0][1].dtype == "bool":
-        raise call.refused("looks up by several lists or by a mask, which is not read")
-    axis, index = found[0]
-    return sheet.node("Gather", value.name, index.name, axis=axis)
-
-
 def _flip(sheet: Sheet, call: Call) -> str:
     value = call.tensor("self")
     axes = call.axes(value.rank, "dims")
@@ -221,13 +217,13 @@ TABLE: Mapping[str, Rule] = {
     **dict.fromkeys(("slice", "slice_copy"), _slice),
     **dict.fromkeys(("squeeze", "squeeze_copy"), _squeeze),
     **dict.fromkeys(("t", "transpose", "transpose_copy"), _transpose),
+    **dict.fromkeys(("mT", "mH", "adjoint"), _turned),
     **dict.fromkeys(("tril", "triu"), _triangle),
     **dict.fromkeys(("unsqueeze", "unsqueeze_copy"), _unsqueeze),
     "expand_as": _expand_as,
     "flatten": _flatten,
     "flip": _flip,
     "gather": _gather,
-    "index": _index,
     "index_select": _index_select,
     "narrow": _narrow,
     "roll": _roll,

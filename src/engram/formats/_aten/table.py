@@ -15,6 +15,7 @@ from engram.formats._aten import (
     pooling,
     recurrent,
     reduction,
+    selection,
     shape,
     sizes,
 )
@@ -32,13 +33,14 @@ TABLE: Final[Mapping[str, Rule]] = {
     **pooling.TABLE,
     **recurrent.TABLE,
     **reduction.TABLE,
+    **selection.TABLE,
     **shape.TABLE,
     **sizes.TABLE,
 }
 VIEWS: Final = frozenset({
-    "_reshape_alias", "alias", "chunk", "contiguous", "detach", "dropout", "expand", "expand_as", "flatten", "narrow",
-    "permute", "reshape", "reshape_as", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "to",
-    "transpose", "type_as", "unbind", "unflatten", "unsqueeze", "view", "view_as",
+    "_reshape_alias", "alias", "chunk", "contiguous", "detach", "dropout", "expand", "expand_as", "flatten",
+    "mH", "mT", "narrow", "permute", "reshape", "reshape_as", "select", "slice", "split", "split_with_sizes", "squeeze",
+    "t", "to", "transpose", "type_as", "unbind", "unflatten", "unsqueeze", "view", "view_as",
 })  # fmt: skip
 """Operators whose result may show the numbers of what they were given, so that writing into one changes the other."""
 

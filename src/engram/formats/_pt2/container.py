@@ -58,8 +58,13 @@ def recognizes(head: bytes, path: Path) -> bool:
     return PROGRAM in names or any(_MODEL.fullmatch(name.partition("/")[2]) for name in names)
 
 
-def opened(path: Path, limits: Limits) -> Contents:
+def opened(path: Path, limits: Limits, *, learned: bool = True) -> Contents:
     """The parts of a file.
+
+    Args:
+        path: of it.
+        limits: the largest of everything.
+        learned: whether the numbers of the weights are wanted; a file that was made without any has none.
 
     Raises:
         FormatError: it is damaged, hostile, over a limit, or holds several programs.
@@ -67,10 +72,10 @@ def opened(path: Path, limits: Limits) -> Contents:
     with _archive.opened(path, limits) as archive:
         if PROGRAM in archive:
             return _old(archive, limits)
-        return _new(archive, limits)
+        return _new(archive, limits, learned=learned)
 
 
-def _new(archive: Archive, limits: Limits) -> Contents:
+def _new(archive: Archive, limits: Limits, *, learned: bool) -> Contents:
     where = archive.path.name
     found = [(name, match[1]) for name in archive.names if (match := _MODEL.fullmatch(name.partition("/")[2]))]
     roots = {name.partition("/")[0] for name in archive.names}
@@ -82,7 +87,7 @@ def _new(archive: Archive, limits: Limits) -> Contents:
     notes = f"{root}/extra/{_carried.MEMBER}"
     return Contents(
         _program(archive, member, limits),
-        _payload(archive, f"{root}/data/weights", f"{model}_weights_config.json", limits),
+        _payload(archive, f"{root}/data/weights", f"{model}_weights_config.json", limits) if learned else {},
         _payload(archive, f"{root}/data/constants", f"{model}_constants_config.json", limits),
         archive.read(notes) if notes in archive else b"",
     )

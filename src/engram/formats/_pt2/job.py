@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from numpy import ndarray
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from engram.errors import ConversionError
 from engram.formats._carried import MEMBER
+from engram.formats._pt2.hollow import emptied
 from engram.graphs.naming import unique
 from engram.graphs.signature import signature
 from engram.records import TensorSpec
@@ -55,18 +55,10 @@ def export(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> tuple[dict
         try:
             rows = tuple(example(spec, inputs) for spec in inputs)
             program = torch.export.export(module, rows, dynamic_shapes=free_axes(inputs), strict=False)
-            _empty(program)
-            torch.export.save(program, place, extra_files=notes)
+            torch.export.save(emptied(program), place, extra_files=notes)
         except (RuntimeError, ValueError, TypeError, SyntaxError, AttributeError, KeyError) as refused:
             raise ConversionError(f"torch cannot export the network: {reason(refused)}") from refused
     return {}, {"file": np.frombuffer(place.read_bytes(), np.uint8)}
-
-
-def _empty(program: torch.export.ExportedProgram) -> None:
-    """Have a program say what its weights are and hold none of them, which torch can write, too."""
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        for name, weight in program.state_dict.items():
-            program.state_dict[name] = mode.from_tensor(weight)
 
 
 def module_of(arrays: Mapping[str, ndarray]) -> tuple[nn.Module, tuple[TensorSpec, ...]]:

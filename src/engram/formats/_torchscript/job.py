@@ -19,7 +19,7 @@ from torch import nn
 from engram.errors import ConversionError, FormatError
 from engram.formats._carried import MEMBER
 from engram.formats._pt2.job import NOTES, module_of, reason
-from engram.formats._torchscript import recurrent
+from engram.formats._pt2.unrolled import put_back
 from engram.formats._torchscript.guessing import guessed
 from engram.formats._torchscript.walk import Walk
 from engram.runtime._torch.examples import example, silence
@@ -79,6 +79,4 @@ def _program(walk: nn.Module, rows: tuple[Any, ...], free: tuple[dict[int, Any],
         raise
     except _FAULTS as refused:
         raise FormatError(f"its graph is not one of values alone: {reason(refused)}") from refused
-    for node in made.graph.nodes:
-        node.target = recurrent.PUT_BACK.get(node.target, node.target)
-    return made
+    return put_back(made)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from engram.errors import FormatError
 from engram.formats._aten.table import TABLE
-from engram.formats._torchscript import recurrent
+from engram.formats._pt2 import unrolled
 from engram.formats._torchscript.fused import APART
 from engram.graphs.naming import unique
 
@@ -222,7 +222,7 @@ def _called(node: Any, name: str, given: list[Any]) -> Any:  # noqa: ANN401
     schema = str(node.schema())
     head = schema.partition("(")[0].removeprefix("aten::")
     overload = head.partition(".")[2] or "default"
-    layer = recurrent.called(name)
+    layer = unrolled.called(name)
     if layer is not None and overload == "input" and torch.compiler.is_exporting():
         return layer(*given)
     packet = getattr(torch.ops.aten, name, None)

@@ -7,13 +7,15 @@ takes the place of torch's own again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
+from torch.overrides import TorchFunctionMode
 
-__all__ = ["PUT_BACK", "called"]
+__all__ = ["Rolled", "called", "put_back"]
 
 _LAYERS: Final = ("rnn_tanh", "rnn_relu", "gru")
 _OPTIONS = "Tensor[] weights, bool biases, int layers, float dropout, bool train, bool two, bool first"
@@ -61,7 +63,30 @@ def _(rows: Tensor, states: list[Tensor], _weights: list[Tensor], *rest: Any) ->
 
 _OURS: Final[Mapping[str, Any]] = {"lstm": _lstm, **{name: _simple(name) for name in _LAYERS}}
 
-PUT_BACK: Final[Mapping[Any, Any]] = {
+_THEIRS: Final[Mapping[Any, Any]] = {
     getattr(torch.ops.engram, name).default: getattr(torch.ops.aten, name).input for name in _OURS
 }
 """Our operator → torch's, which takes the same and makes the same."""
+
+
+def put_back(made: ExportedProgram) -> ExportedProgram:
+    """A program with torch's operators in the place of ours; in place."""
+    for node in made.graph.nodes:
+        node.target = _THEIRS.get(node.target, node.target)
+    return made
+
+
+class Rolled(TorchFunctionMode):
+    """While this is entered, modules call our operators where they would call torch's."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever torch answers
+        layer = called(getattr(func, "__name__", ""))
+        padded = len(args) > 1 and isinstance(args[1], Tensor) and layer is _OURS["lstm"]  # rows packed by length
+        packed = len(args) > 3 and not isinstance(args[3], bool)
+        return (func if layer is None or padded or packed else layer)(*args, **(kwargs or {}))

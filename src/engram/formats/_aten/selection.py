@@ -22,9 +22,7 @@ def _index(sheet: Sheet, call: Call) -> str:
         raise call.refused("has no list of indices")
     found = [(axis, one) for axis, one in enumerate(given) if isinstance(one, Operand)]
     if any(one.dtype in {"bool", "uint8"} for _, one in found):
-        raise call.refused(
-            "looks up by a mask and finds nobody knows how much; multiply by the mask, or use where"
-        )
+        raise call.refused("looks up by a mask and finds nobody knows how much; multiply by the mask, or use where")
     if len(found) == 1:
         return sheet.node("Gather", value.name, found[0][1].name, axis=found[0][0])
     axes = [axis for axis, _ in found]

@@ -18,11 +18,13 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
+from sklearn.isotonic import IsotonicRegression
 from sklearn.pipeline import make_pipeline, make_union
 
-from engram.errors import ConversionError, EngramError, FormatError
+import engram
+from engram.errors import ConversionError, FormatError, ShapeError
 from engram.formats import sklearn as reader
-from engram.formats._convert import read, write
+from engram.formats._convert import convert, read, write
 from engram.records import Limits, Model
 from engram.runtime import onnxruntime
 
@@ -43,6 +45,7 @@ CLASSIFIERS = [
     linear_model.LogisticRegression(),
     linear_model.SGDClassifier(loss="log_loss", random_state=0),
     linear_model.SGDClassifier(random_state=0),
+    linear_model.SGDClassifier(loss="modified_huber", random_state=0),
     linear_model.Perceptron(),
     linear_model.RidgeClassifier(),
     svm.LinearSVC(),
@@ -64,6 +67,8 @@ REGRESSORS = [
 ]
 STEPS = [
     preprocessing.StandardScaler(),
+    preprocessing.StandardScaler(with_mean=False),
+    preprocessing.StandardScaler(with_std=False),
     preprocessing.MinMaxScaler(clip=True),
     preprocessing.MaxAbsScaler(),
     preprocessing.RobustScaler(),
@@ -188,6 +193,70 @@ def test_the_real_scikit_learn_is_asked_in_a_process_of_its_own(form: str, pipel
     np.testing.assert_allclose(1 / (1 + np.exp(-answer[:, 0])), pipeline.predict_proba(people[0])[:, 1], atol=1e-9)
 
 
+def table(people) -> tuple[pd.DataFrame, pd.Series]:
+    """Columns that never had a gap, words of a closed list among them."""
+    return people[0][["hours", "school", "kind"]], people[1]
+
+
+def test_what_never_had_gaps_is_proven_without_any_and_refuses_them(people, tmp_path: Path):
+    rows, wanted = table(people)
+    encoder = ColumnTransformer([
+        ("scaled", preprocessing.StandardScaler(), ["hours"]),
+        ("words", preprocessing.OneHotEncoder(), ["school", "kind"]),
+    ])  # fmt: skip
+    fitted = make_pipeline(encoder, linear_model.LogisticRegression()).fit(rows, wanted)
+    certificate = convert(kept(fitted, tmp_path / "a.pkl"), tmp_path / "a.onnx")
+    assert certificate.served == ("", "")
+    model = engram.read(tmp_path / "a.onnx")
+    assert [spec.gaps for spec in model.signature.inputs] == [False] * 3
+    with pytest.raises(ShapeError, match=r"row 1, column 'hours' has a gap, and the model takes none"):
+        model.predict([{"hours": None, "school": "low", "kind": 1}])
+
+
+def test_gaps_are_proven_and_answered_where_the_estimator_takes_them(tmp_path: Path):
+    rows = np.where(np.random.default_rng(0).random(FLOWERS[0].shape) < 0.2, np.nan, FLOWERS[0])
+    for number, one in enumerate((
+        ensemble.HistGradientBoostingClassifier(max_iter=3),
+        make_pipeline(SimpleImputer(), preprocessing.StandardScaler(), linear_model.LogisticRegression()),
+        tree.DecisionTreeClassifier(max_depth=3),
+    )):  # fmt: skip
+        path = kept(one.fit(rows, FLOWERS[1]), tmp_path / f"{number}.pkl")
+        found = engram.read(path).predict(rows).probabilities
+        np.testing.assert_allclose(found, one.predict_proba(rows), atol=1e-6)
+    convert(tmp_path / "0.pkl", tmp_path / "0.onnx")
+
+
+def test_a_gap_among_words_is_what_the_estimator_calls_one(people, tmp_path: Path):
+    for number, gap in enumerate((None, np.nan)):
+        rows = people[0][["work class"]].astype(object)
+        rows.loc[::5, "work class"] = gap
+        filled = SimpleImputer(strategy="most_frequent", missing_values=gap)
+        fitted = make_pipeline(filled, preprocessing.OneHotEncoder(), linear_model.LogisticRegression())
+        convert(kept(fitted.fit(rows, people[1]), tmp_path / f"{number}.pkl"), tmp_path / f"{number}.onnx")
+        compared(fitted, tmp_path / f"{number}.pkl", rows)
+
+
+@pytest.mark.parametrize("encoder", [
+    preprocessing.OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=60),
+    preprocessing.OneHotEncoder(handle_unknown="ignore", max_categories=2, drop="first"),
+    preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-2, encoded_missing_value=-1),
+    preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=9, min_frequency=60),
+], ids=repr)  # fmt: skip
+def test_rare_unknown_and_missing_categories_are_encoded_as_in_scikit_learn(encoder: Any, people, tmp_path: Path):
+    rows = people[0][["work class", "school", "kind"]].copy()
+    rows.loc[::4, "school"] = np.nan
+    fitted = make_pipeline(encoder, tree.DecisionTreeClassifier()).fit(rows, people[1])
+    rows.loc[::7, "work class"] = "never seen"
+    compared(fitted, kept(fitted, tmp_path / "a.pkl"), rows)
+
+
+def test_chances_are_held_against_those_of_scikit_learn_itself(tmp_path: Path):
+    fitted = linear_model.SGDClassifier(loss="modified_huber", random_state=0).fit(*TUMORS)
+    told = reader.run(kept(fitted, tmp_path / "a.pkl"), {"features": TUMORS[0]})
+    np.testing.assert_allclose(told["probabilities"], fitted.predict_proba(TUMORS[0]))
+    assert told["label"].tolist() == list(map(str, fitted.predict(TUMORS[0])))
+
+
 @pytest.mark.parametrize("suffix", [".pkl", ".joblib", ".skops"])
 def test_a_network_of_ours_is_opened_by_scikit_learn(suffix: str, models: dict[str, Model], tmp_path: Path):
     path = tmp_path / f"a{suffix}"
@@ -229,8 +298,12 @@ def test_a_file_that_names_anything_else_is_refused_and_nothing_run(tmp_path: Pa
 
 
 def test_estimators_that_are_not_known_or_not_fitted_are_named(tmp_path: Path):
-    with pytest.raises(EngramError, match=r"sklearn\.neighbors\._classification\.KNeighborsClassifier"):
-        read(kept(__import__("sklearn.neighbors", fromlist=["a"]).KNeighborsClassifier(), tmp_path / "a.pkl"))
+    for form in ("5.pkl", "plain.joblib", "whole.skops"):
+        KEEP[form](IsotonicRegression(), tmp_path / form)
+        with pytest.raises(
+            ConversionError, match=rf"^{form} holds a IsotonicRegression .* of scikit-learn that is not"
+        ):
+            read(tmp_path / form)
     with pytest.raises(FormatError, match="perhaps never fitted"):
         read(kept(linear_model.LinearRegression(), tmp_path / "b.pkl"))
 

@@ -85,10 +85,14 @@ def told(model: Model, outputs: Answers) -> Answers:
 
     Args:
         model: its signature and labels tell what is made.
-        outputs: by the names of the network; where the first is not among them, nothing is added.
+        outputs: by the names of the network; where the first is not among them, nothing is added. What the other
+            program says of label and probabilities itself stays: it is what the file is held against.
     """
     found = {name: np.asarray(array) for name, array in outputs.items()}
-    return {**found, **(_read_off(model, found) if model.signature.outputs[0].name in found else {})}
+    if model.signature.outputs[0].name not in found:
+        return found
+    own = {spec.name for spec in model.signature.outputs}
+    return {**found, **_read_off(model, found), **{name: one for name, one in found.items() if name not in own}}
 
 
 def tensors(model: Model, inputs: Piece) -> Piece:

@@ -179,10 +179,12 @@ def spec(found: Any, where: str) -> TensorSpec:  # noqa: ANN401 - of a stranger'
     if not isinstance(found, dict):
         raise FormatError(f"{where}: a tensor of the signature must be an object")
     texts = all(isinstance(found.get(key, ""), str) for key in ("name", "dtype", "unit", "kind"))
+    gaps = found.get("gaps")
     shape = found.get("shape")
     lengths = isinstance(shape, list) and all(
         isinstance(axis, str) or (type(axis) is int and axis >= 0) for axis in shape
     )
-    if not texts or not lengths or found.get("dtype") not in DTYPES or not found.get("name"):
+    plain = texts and lengths and (gaps is None or isinstance(gaps, bool))
+    if not plain or found.get("dtype") not in DTYPES or not found.get("name"):
         raise FormatError(f"{where}: the tensor {found.get('name')!r} of the signature is not whole")
     return TensorSpec.from_json(found)

@@ -31,7 +31,7 @@ _CENTURY = (0.0, 2_000_000_000.0)
 _LARGEST = 1e100
 _USUAL_VALUES = 2**26
 _MOST_VALUES = 2**28
-_REMEMBERED = ("min", "max", "mean", "std", "examples", "values", "height", "width")
+_REMEMBERED = ("min", "max", "mean", "std", "examples", "values", "closed", "height", "width")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +154,12 @@ def _column(
         return _words(spec, seen, generator, rows)
     if spec.kind in {"number", "boolean", "date"} and len(spec.shape) == 1:
         return _numbers(spec, seen, generator, rows)
-    return _tensor(spec, generator, rows, axes)
+    return _tensor(spec, seen, generator, rows, axes)
 
 
 def _numbers(spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Generator, rows: int) -> ndarray:
+    if seen.get("closed") is True:
+        return _known_numbers(spec, seen, generator, rows)
     low, high = _range(spec, seen)
     mean, spread = _number(seen, "mean", (low + high) / 2), _number(seen, "std", (high - low) / 4)
     drawn = generator.normal(mean, max(spread, 1e-6), rows).clip(low, high)
@@ -171,11 +173,25 @@ def _numbers(spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Gen
     edges = [0.0, low, high, np.nan, low - spread, high + spread]
     if spec.kind == "boolean":
         edges = [0.0, 1.0, np.nan]
+    if not spec.takes_gaps:
+        edges = [edge for edge in edges if not math.isnan(edge)]
     return _with_edges(drawn, edges).astype(spec.dtype)
+
+
+def _known_numbers(spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Generator, rows: int) -> ndarray:
+    """Numbers that stand for classes, where the model refuses all others."""
+    pairs = [pair for pair in _list(seen, "values") if isinstance(pair, Sequence) and pair]
+    known = [float(pair[0]) for pair in pairs if _usable(pair[0])] or [0.0]
+    drawn = np.array([known[place % len(known)] for place in range(rows)])
+    generator.shuffle(drawn)
+    return _with_edges(drawn, [np.nan] if spec.takes_gaps else []).astype(spec.dtype)
 
 
 def _range(spec: TensorSpec, seen: Mapping[str, Any]) -> tuple[float, float]:
     usual = _CENTURY if spec.kind == "date" else (-3.0, 3.0)
+    if _usable(seen.get("mean")) and _usable(seen.get("std")):
+        mean, spread = _number(seen, "mean", 0.0), _number(seen, "std", 0.0)
+        usual = (mean - 3 * spread, mean + 3 * spread)
     low, high = _number(seen, "min", usual[0]), _number(seen, "max", usual[1])
     return (low, high) if low < high else (low, low + 1.0)
 
@@ -187,6 +203,10 @@ def _words(spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Gener
     # every known word once before any comes twice: a wrong entry of a table shows on one word alone
     order = [known[place] for place in generator.permutation(len(known))]
     edges = ["", *_UNSEEN] if spec.kind in {"category", "text"} else []
+    if seen.get("closed") is True:
+        edges = edges[:1]
+    if not spec.takes_gaps:
+        edges = edges[1:]
     shape = (rows, *(axis if isinstance(axis, int) else 1 for axis in spec.shape[1:]))
     count = int(np.prod(shape))
     drawn = np.empty(count, dtype=object)
@@ -227,7 +247,9 @@ def _tokens(spec: TensorSpec, generator: np.random.Generator, rows: int, axes: d
     return (_with_edges(drawn, [0, max(size - 1, 0)]) if shape else drawn).astype(spec.dtype)
 
 
-def _tensor(spec: TensorSpec, generator: np.random.Generator, rows: int, axes: dict[str, int]) -> ndarray:
+def _tensor(
+    spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Generator, rows: int, axes: dict[str, int]
+) -> ndarray:
     shape = _shape(spec, rows, axes)
     if spec.dtype == "bool":
         return generator.random(shape) < 0.5
@@ -235,11 +257,23 @@ def _tensor(spec: TensorSpec, generator: np.random.Generator, rows: int, axes: d
         return generator.integers(0, 2, shape).astype(spec.dtype)
     drawn = generator.normal(0.0, 1.0, shape)
     filled = _with_edges(drawn, [0.0, 1.0, -3.0, 3.0]) if spec.shape else drawn
+    filled = _spread(spec, seen, filled)
+    if spec.gaps and spec.shape:
+        filled[rows // 2 :: 2][generator.random(filled[rows // 2 :: 2].shape) < 0.3] = np.nan
     if spec.dtype == "bfloat16":
         import ml_dtypes  # a dependency of onnx
 
         return filled.astype(ml_dtypes.bfloat16)
     return filled.astype(spec.dtype)
+
+
+def _spread(spec: TensorSpec, seen: Mapping[str, Any], drawn: ndarray) -> ndarray:
+    """Columns of an array about the mean of each, where these are remembered, and around 0 where not."""
+    mean, spread = _list(seen, "mean"), _list(seen, "std")
+    width = drawn.shape[1] if len(spec.shape) == 2 and drawn.ndim == 2 else 0
+    if not width or {len(mean), len(spread)} != {width} or not all(map(_usable, [*mean, *spread])):
+        return drawn
+    return np.asarray(drawn * np.array(spread, np.float64) + np.array(mean, np.float64))
 
 
 def _with_edges(drawn: ndarray, edges: Sequence[Any]) -> ndarray:

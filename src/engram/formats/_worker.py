@@ -176,14 +176,20 @@ def _module(job: str) -> str:
 
 def _answer(folder: Path, job: str, code: int | None, seconds: int) -> tuple[dict[str, Any], dict[str, ndarray]]:
     if code is None or code == -signal.SIGXCPU:
-        raise FormatError(f"{job} took more than {seconds} s and was stopped; nothing of it is used")
+        raise FormatError(f"{_who(job)} took more than {seconds} s and was stopped; nothing of it is used")
     if code or not (folder / f"{_ANSWER}.json").is_file():
-        raise FormatError(f"{job} {_end(code)}{_last_words(folder)}; nothing of it is used")
+        raise FormatError(f"{_who(job)} {_end(code)}{_last_words(folder)}; nothing of it is used")
     found, arrays = _unpack(folder, _ANSWER)
     if "refused" in found:
         kind = getattr(errors, str(found["refused"]), FormatError)
         raise (kind if isinstance(kind, type) and issubclass(kind, EngramError) else FormatError)(str(found["why"]))
     return dict(found["said"]), arrays
+
+
+def _who(job: str) -> str:
+    """What a user knows a job as: the part of Engram that asks."""
+    part = next((one for one in _module(job).split(".")[2:] if one.startswith("_")), "").strip("_")
+    return f"the process that asks {part}" if part else f"the process of {job}"
 
 
 def _end(code: int) -> str:

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from numpy import ndarray
 
-from engram.errors import MissingLibrary
+from engram.errors import ConversionError, MissingLibrary
 from engram.formats import _files, _worker
 from engram.formats._archive import MAGIC
 from engram.formats._faults import typed
 from engram.formats._joblib import leading_name, unpickled
 from engram.formats._sklearn import skops
 from engram.formats._sklearn.estimator import Estimator
-from engram.formats._sklearn.model import counted
+from engram.formats._sklearn.model import counted, held
 from engram.formats._sklearn.model import model as drawn
 from engram.formats._sklearn.unpickled import ALLOWED, estimator
 from engram.formats._sklearn.writing import refused, saved
@@ -61,11 +61,14 @@ def inert(path: Path, limits: Limits) -> Estimator:
     """The estimator as it stands in a file: names and values, nothing living.
 
     Raises:
+        ConversionError: it holds a class of scikit-learn that is not read.
         FormatError: as ``read``.
     """
-    if _files.beginning(path).startswith(MAGIC):
-        return estimator(skops.read(path, limits), path.name)
-    return estimator(unpickled(path, ALLOWED, limits), path.name)
+    try:
+        packed = _files.beginning(path).startswith(MAGIC)
+        return estimator(skops.read(path, limits) if packed else unpickled(path, ALLOWED, limits), path.name)
+    except ConversionError as unread:
+        raise ConversionError(f"{path.name} holds {unread}") from None
 
 
 def write(model: Model, path: Path) -> None:
@@ -84,7 +87,10 @@ def lost(model: Model) -> tuple[str, ...]:
 
 
 def run(path: Path, inputs: Mapping[str, ndarray]) -> dict[str, ndarray]:
-    """What the real scikit-learn answers, in a process of its own; the answer by the name of the model's output.
+    """What the real scikit-learn answers, in a process of its own.
+
+    The numbers that the graph gives have the name of the model's output; ``label`` and ``probabilities`` are what
+    scikit-learn itself tells, and not made of these here.
 
     Raises:
         MissingLibrary: scikit-learn is not installed, or is of another release than the one that wrote the file.
@@ -97,10 +103,12 @@ def run_pieces(path: Path, pieces: Sequence[Mapping[str, ndarray]]) -> list[dict
     """As ``run`` for several batches at once: scikit-learn takes a second to start."""
     found = read(path, Limits())
     (output,) = found.signature.outputs
-    _, named = counted(inert(path, Limits()))
-    said = {"path": str(path.resolve()), "columns": list(named)}
+    estimator = inert(path, Limits())
+    _, names = counted(estimator)
+    columns = {name: one.gap for name, one in zip(names, held(estimator), strict=False)}
+    said = {"path": str(path.resolve()), "columns": columns, "kind": output.kind}
     made = _worker.asked_pieces("engram.formats._sklearn.asking:answers", said, pieces)
-    return [{output.name: answers["answer"]} for answers in made]
+    return [{output.name if name == "answer" else name: array for name, array in each.items()} for each in made]
 
 
 def runtime() -> str:

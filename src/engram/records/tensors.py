@@ -26,6 +26,7 @@ class TensorSpec:
         kind: what the values mean. Inputs: ``number``, ``boolean``, ``category``, ``date``, ``text``, ``image`` or
             ``tensor``. Outputs: ``logits`` (one column a class), ``logit`` (one column, the second of two classes),
             ``probabilities``, ``probability``, ``value`` or ``tensor``.
+        gaps: whether a number may be missing (NaN); None where nobody said so: a column may then, a tensor may not.
     """
 
     name: str
@@ -33,19 +34,27 @@ class TensorSpec:
     shape: tuple[int | str, ...]
     unit: str = ""
     kind: str = "tensor"
+    gaps: bool | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ValueError(f"tensor {self.name!r}: dtype {self.dtype!r} is not one of {', '.join(sorted(DTYPES))}")
 
+    @property
+    def takes_gaps(self) -> bool:
+        """Whether a value may be missing, said or as usual for what it means."""
+        return self.kind not in {"tensor", "image"} if self.gaps is None else self.gaps
+
     def as_json(self) -> dict[str, object]:
         """The spec as plain JSON values; ``from_json(spec.as_json()) == spec``."""
+        said = {} if self.gaps is None else {"gaps": self.gaps}
         return {
             "name": self.name,
             "dtype": self.dtype,
             "shape": list(self.shape),
             "unit": self.unit,
             "kind": self.kind,
+            **said,
         }
 
     @staticmethod
@@ -59,6 +68,7 @@ class TensorSpec:
             tuple(shape),
             str(data.get("unit", "")),
             str(data.get("kind", "tensor")),
+            None if data.get("gaps") is None else bool(data["gaps"]),
         )
 
 

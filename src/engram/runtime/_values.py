@@ -28,19 +28,28 @@ def array(values: Sequence[Any] | ndarray, spec: TensorSpec) -> ndarray:
     """A column as the array its spec asks for.
 
     Raises:
-        ShapeError: a value is of the wrong type or infinite; the message names its row (from 1) and the column.
+        ShapeError: a value is of the wrong type, infinite, or missing where none may be; the message names its row
+            (from 1) and the column.
     """
     if spec.kind == "image" or (spec.kind == "tensor" and spec.dtype != "string"):
         return _images(values, spec) if spec.kind == "image" else _tensor(values, spec)
     if isinstance(values, ndarray) and values.dtype.kind in "iuf" and spec.kind in {"number", "date"}:
-        return _finite(values.astype(np.float64), spec)
+        return _whole(_finite(values.astype(np.float64), spec), spec)
     one = {"number": _number, "boolean": _boolean, "date": _date}.get(spec.kind, _text)
     found = [_one(one, value, row, spec) for row, value in enumerate(values, start=1)]
     if spec.dtype == "string":
         filled = np.empty(len(found), dtype=object)
         filled[:] = found
         return filled
-    return np.array(found, dtype=spec.dtype)
+    return _whole(np.array(found, dtype=spec.dtype), spec)
+
+
+def _whole(column: ndarray, spec: TensorSpec) -> ndarray:
+    """A column, which has no gap where the model takes none."""
+    if not spec.takes_gaps and np.isnan(column).any():
+        row = int(np.flatnonzero(np.isnan(column))[0]) + 1
+        raise ShapeError(f"row {row}, column {spec.name!r} has a gap, and the model takes none; fill it")
+    return column
 
 
 def _one(convert: Callable[[Any], Any], value: Any, row: int, spec: TensorSpec) -> Any:  # noqa: ANN401 - any cell
@@ -124,7 +133,7 @@ def _tensor(values: Sequence[Any] | ndarray, spec: TensorSpec) -> ndarray:
         return np.zeros((len(found), *(a if isinstance(a, int) else 0 for a in spec.shape[1:])), dtype=wanted)
     if found.dtype.kind not in "biuf" or not (wanted.kind == "f" or np.can_cast(found.dtype, wanted, "same_kind")):
         raise ShapeError(f"input {spec.name!r} must hold {spec.dtype}, but {found.dtype} was given")
-    if found.dtype.kind == "f" and not np.isfinite(found).all():
+    if found.dtype.kind == "f" and not (np.isfinite(found) | (spec.takes_gaps & np.isnan(found))).all():
         raise ShapeError(f"input {spec.name!r} holds a number that is not finite; replace it")
     return found.astype(wanted)
 

@@ -44,6 +44,7 @@ class Answer:
 
 
 Draw = Callable[[Builder, Estimator, str, int], Answer]
+_HAIR = 1e-6
 _GUESSED = "it has no probabilities; those here follow from its decision values and were never fitted"
 
 
@@ -124,7 +125,9 @@ def _logistic(builder: Builder, estimator: Estimator, value: str, columns: int) 
     drawn, width = _line(builder, estimator, value, columns)
     labels = estimator.labels()
     if width == 1:
-        return Answer(drawn, "logit", 1, labels)
+        # said to be multinomial, two classes were told apart by a softmax over the value and its negative
+        twice = estimator.get("multi_class") == "multinomial"
+        return Answer(builder.node("Add", drawn, drawn) if twice else drawn, "logit", 1, labels)
     # before 0.22 what nobody chose was kept as "warn", and meant these
     one_by_one = estimator.get("multi_class") in {"ovr", "warn"} or estimator.get("solver") in {"liblinear", "warn"}
     if one_by_one:
@@ -136,6 +139,8 @@ def _descended(builder: Builder, estimator: Estimator, value: str, columns: int)
     """A linear classifier by its decision values; only some losses make them chances."""
     drawn, width = _line(builder, estimator, value, columns)
     labels = estimator.labels()
+    if estimator.get("loss") == "modified_huber":
+        return _clipped(builder, drawn, labels)
     chances = estimator.get("loss") in {"log_loss", "log"}
     note = "" if chances else _GUESSED
     if width == 1:
@@ -143,6 +148,31 @@ def _descended(builder: Builder, estimator: Estimator, value: str, columns: int)
     if chances:
         return Answer(_each_by_itself(builder, drawn), "logits", width, labels)
     return Answer(drawn, "logits", width, labels, note)
+
+
+def _clipped(builder: Builder, value: str, labels: tuple[str, ...]) -> Answer:
+    """Decision values of the modified Huber loss, which are chances once they are cut off.
+
+    Several classes may be cut off alike, and scikit-learn then answers with the one of the largest decision value: so a
+    millionth of it stays in the logits.
+
+    Source: Zhang 2002, Transforming classifier scores into accurate multiclass probability estimates.
+    """
+    value = builder.node("Cast", value, to=_DOUBLE)
+    one, half = builder.constant(np.float64(1)), builder.constant(np.float64(0.5))
+    clipped = builder.node("Clip", value, builder.constant(np.float64(-1)), one)
+    chances = builder.node("Mul", builder.node("Add", clipped, one), half)
+    if len(labels) == 2:
+        return Answer(chances, "probability", 1, labels)
+    axis = builder.constant([1], dtype="int64")
+    largest = builder.node("ReduceMax", chances, axis, keepdims=1)
+    none = builder.node("LessOrEqual", largest, builder.constant(np.float64(0)))
+    share = builder.node("Div", chances, builder.node("Where", none, one, largest))
+    share = builder.node("Where", none, one, share)
+    logits = builder.node("Log", builder.node("Max", share, builder.constant(np.float64(1e-30))))
+    size = builder.node("Add", builder.node("Abs", value), one)
+    hair = builder.node("Mul", builder.node("Div", value, size), builder.constant(np.float64(_HAIR)))
+    return Answer(builder.node("Add", logits, hair), "logits", len(labels), labels)
 
 
 def _each_by_itself(builder: Builder, value: str) -> str:
@@ -207,7 +237,7 @@ def _boosted(builder: Builder, estimator: Estimator, value: str, columns: int) -
     grown = [(_times(trees.of_tree(one, columns), rate), place % width) for place, one in enumerate(members)]
     drawn = trees.ensemble(builder, builder.node("Cast", value, to=_SINGLE), grown, width, double=False)
     drawn = builder.node("Add", drawn, builder.constant(_start(estimator, width), "start"))
-    return _risen(estimator, drawn, width)
+    return _risen(builder, estimator, drawn, width)
 
 
 def _times(tree: Tree, rate: float) -> Tree:
@@ -236,12 +266,12 @@ def _start(estimator: Estimator, width: int) -> ndarray:
     return logits
 
 
-def _risen(estimator: Estimator, drawn: str, width: int) -> Answer:
+def _risen(builder: Builder, estimator: Estimator, drawn: str, width: int) -> Answer:
     if "Regressor" in estimator.kind:
         estimator.demand("loss", ("squared_error", "absolute_error", "huber", "quantile", "ls", "lad"))
         return Answer(drawn, "value", width)
     if width == 1 and estimator.get("loss") == "exponential":
-        raise ConversionError(f"{estimator} was fitted with the loss 'exponential', which is not read")
+        drawn = builder.node("Add", drawn, drawn)  # its trees add up to half the log odds
     return Answer(drawn, "logit" if width == 1 else "logits", width, estimator.labels())
 
 

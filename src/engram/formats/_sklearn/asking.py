@@ -29,13 +29,14 @@ from sklearn import (
     tree,
 )
 from sklearn._loss import loss as losses
+from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.tree._tree import Tree
 
 from engram.errors import FormatError, MissingLibrary
 from engram.formats import sklearn as reader
 from engram.formats._pickle import Reference
-from engram.formats._sklearn.estimator import Estimator
+from engram.formats._sklearn.estimator import Estimator, label
 from engram.records import Limits
 
 __all__ = ["answers"]
@@ -44,14 +45,30 @@ _MODULES = (
     compose, decomposition, dummy, ensemble, feature_selection, impute, linear_model, neural_network, pipeline,
     preprocessing, svm, tree,
 )  # fmt: skip
-_LOSSES = ("HalfBinomialLoss", "HalfMultinomialLoss", "HalfSquaredError", "HalfPoissonLoss", "AbsoluteError")
+_LOSSES: Mapping[str, Mapping[str, Any]] = {
+    "AbsoluteError": {},
+    "ExponentialLoss": {},
+    "HalfBinomialLoss": {},
+    "HalfGammaLoss": {},
+    "HalfMultinomialLoss": {"n_classes": 3},
+    "HalfPoissonLoss": {},
+    "HalfSquaredError": {},
+    "PinballLoss": {"quantile": 0.5},
+}
+"""Losses, of which answering asks only the link, with what they cannot be made without."""
+_DECIDED = frozenset({
+    "GradientBoostingClassifier", "HistGradientBoostingClassifier", "LinearSVC", "LogisticRegression",
+    "LogisticRegressionCV", "Perceptron", "RidgeClassifier", "SGDClassifier",
+})  # fmt: skip
+"""Classifiers whose decision values the graph gives."""
 
 
 def answers(said: dict[str, Any], arrays: dict[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
     """What the estimator in a file answers.
 
     Args:
-        said: ``path`` of the file, ``columns`` in order where it was fitted on named ones.
+        said: ``path`` of the file; ``kind`` of the answer, as of a ``TensorSpec``; ``columns`` in order where it was
+            fitted on named ones, each with what a missing word is called there.
         arrays: inputs by name.
 
     Raises:
@@ -67,41 +84,55 @@ def answers(said: dict[str, Any], arrays: dict[str, ndarray]) -> tuple[dict[str,
         )
     estimator = _Built().value(inert)
     columns = said["columns"]
-    table: Any = _table({name: arrays[name] for name in columns}) if columns else next(iter(arrays.values()))
-    return {}, {"answer": _answered(estimator, table)}
+    table: Any = _table(arrays, columns) if columns else next(iter(arrays.values()))
+    return {}, _answered(estimator, table, str(said["kind"]))
 
 
-def _answered(estimator: Any, table: Any) -> ndarray:  # noqa: ANN401 - scikit-learn has no types
-    """The answer before chances are made of it, as the graph gives it."""
+def _answered(estimator: Any, table: Any, kind: str) -> dict[str, ndarray]:  # noqa: ANN401 - scikit-learn has no types
+    """What its user is told, and the numbers that the graph gives where scikit-learn shows them."""
+    rows = len(table)
+    told = np.asarray(estimator.predict(table))
+    if kind == "value":
+        return {"answer": np.asarray(told, dtype=np.float64).reshape(rows, -1)}
+    found = {"label": np.array([label(one) for one in told.tolist()], dtype=object)}
+    if hasattr(estimator, "predict_proba"):
+        found["probabilities"] = np.asarray(estimator.predict_proba(table), dtype=np.float64)
+    raw = found.get("probabilities") if kind == "probabilities" else _raw(estimator, table)
+    return found if raw is None else {**found, "answer": raw}
+
+
+def _raw(estimator: Any, table: Any) -> ndarray | None:  # noqa: ANN401 - scikit-learn has no types
+    """The answer before chances are made of it, as the graph gives it; None where it is no number of scikit-learn's."""
     last, given = estimator, table
     if hasattr(estimator, "steps"):
         last = estimator.steps[-1][1]
         given = estimator[:-1].transform(table) if len(estimator.steps) > 1 else table
     rows = len(table)
     if hasattr(last, "_forward_pass_fast"):
-        if last.out_activation_ in {"softmax", "logistic"}:
-            last.out_activation_ = "identity"
-        return np.asarray(last._forward_pass_fast(given)).reshape(rows, -1)  # noqa: SLF001 - no other way to logits
-    if hasattr(last, "decision_function"):
-        found = np.asarray(last.decision_function(given), dtype=np.float64).reshape(rows, -1)
-        each = getattr(last, "solver", "") == "liblinear" or getattr(last, "loss", "") in {"log_loss", "log"}
-        linear = hasattr(last, "coef_")
-        return -np.logaddexp(0, -found) if each and linear and found.shape[1] > 1 else found
-    asked = last.predict_proba if hasattr(last, "predict_proba") else last.predict
-    return np.asarray(asked(given), dtype=np.float64).reshape(rows, -1)
+        activation, last.out_activation_ = last.out_activation_, "identity"
+        found = np.asarray(last._forward_pass_fast(given)).reshape(rows, -1)  # noqa: SLF001 - no other way to logits
+        last.out_activation_ = activation
+        return found
+    if not hasattr(last, "decision_function") or type(last).__name__ not in _DECIDED:
+        return None
+    found = np.asarray(last.decision_function(given), dtype=np.float64).reshape(rows, -1)
+    each = getattr(last, "solver", "") == "liblinear" or getattr(last, "loss", "") in {"log_loss", "log"}
+    linear = hasattr(last, "coef_")
+    return -np.logaddexp(0, -found) if each and linear and found.shape[1] > 1 else found
 
 
-def _table(columns: Mapping[str, ndarray]) -> Any:  # noqa: ANN401 - a data frame
+def _table(arrays: Mapping[str, ndarray], columns: Mapping[str, str]) -> Any:  # noqa: ANN401 - a data frame
     import pandas as pd
 
-    return pd.DataFrame({name: _with_gaps(array) for name, array in columns.items()})
+    return pd.DataFrame({name: _with_gaps(arrays[name], gap) for name, gap in columns.items()})
 
 
-def _with_gaps(array: ndarray) -> ndarray:
-    """The empty word is a gap."""
+def _with_gaps(array: ndarray, gap: str) -> ndarray:
+    """The empty word is a gap, by the name that the estimator has for one."""
     if array.dtype.kind != "O":
         return array
-    return np.array([None if one == "" else one for one in array.tolist()], dtype=object)
+    missing = None if gap == "none" else np.nan
+    return np.array([missing if one == "" else one for one in array.tolist()], dtype=object)
 
 
 class _Built:
@@ -110,7 +141,7 @@ class _Built:
     def __init__(self) -> None:
         found = {name: one for module in _MODULES for name, one in vars(module).items()}
         self._classes: dict[str, Any] = {name: one for name, one in found.items() if isinstance(one, type)}
-        self._classes["TreePredictor"] = TreePredictor
+        self._classes |= {one.__name__: one for one in (TreePredictor, _BinMapper)}
         self._known: dict[int, Any] = {}
 
     def value(self, found: Any) -> Any:  # noqa: ANN401 - any value
@@ -138,9 +169,8 @@ class _Built:
         if found.kind == "Tree":
             return self._tree(found)
         if found.kind in _LOSSES:
-            classes = found.get("n_classes")
-            kind = getattr(losses, found.kind)
-            return kind(n_classes=int(classes)) if found.kind == "HalfMultinomialLoss" else kind()
+            given = {name: found.get(name, default) for name, default in _LOSSES[found.kind].items()}
+            return getattr(losses, found.kind)(**given)
         kind = self._classes.get(found.kind)
         if kind is None:
             return None

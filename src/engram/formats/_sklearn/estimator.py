@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from engram.errors import ConversionError, FormatError
 
-__all__ = ["Estimator"]
+__all__ = ["Estimator", "label"]
 
 _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 _NAMED = ("feature_names_in_", "_feature_names_in", "_df_columns")
@@ -112,7 +112,7 @@ class Estimator:
             found = kept.get(name)
         if not isinstance(found, ndarray) or found.ndim != 1 or not len(found):
             raise FormatError(f"{self} has no {name} of one axis; answers for several targets are not read")
-        return tuple(_label(one) for one in found.tolist())
+        return tuple(label(one) for one in found.tolist())
 
     def names(self) -> tuple[str, ...]:
         """The columns it was fitted on, where they had names."""
@@ -136,5 +136,6 @@ class Estimator:
         return f"{self.kind} ({self.where})" if self.where else self.kind
 
 
-def _label(value: object) -> str:
+def label(value: object) -> str:
+    """A class as text; classes that came as whole numbers among fractions are whole."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -5,7 +5,8 @@ Where a pipeline was fitted on named columns, these are the raw inputs; where it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnx
 from numpy import ndarray
 
 from engram.errors import FormatError
+from engram.formats._sklearn.admission import Admitted, admitted
 from engram.formats._sklearn.answering import answered
 from engram.formats._sklearn.columns import Columns
 from engram.formats._sklearn.estimator import Estimator
@@ -21,7 +23,7 @@ from engram.graphs.build import Builder
 from engram.graphs.weights import detach
 from engram.records import Model, Signature, TensorSpec
 
-__all__ = ["counted", "model"]
+__all__ = ["counted", "held", "model"]
 
 _FEATURES, _ANSWER, _ARRAY = "features", "answer", "X"
 _MOST = 100_000
@@ -43,6 +45,8 @@ def model(estimator: Estimator) -> Model:
         raise FormatError(f"{estimator} is a pipeline without an estimator")
     before = [one for one in found[: _place(found, last)] if one is not None]
     raw, features, preprocessing = _before(estimator, before, found[0])
+    holds = held(estimator)
+    raw, statistics = _told(raw, holds)
     network = Builder([features], name="network")
     answer = answered(network, last, _FEATURES, int(features.shape[1]))
     network.node("Identity", answer.value, name=_ANSWER)
@@ -53,7 +57,7 @@ def model(estimator: Estimator) -> Model:
     source = {"framework": "scikit-learn", "estimator": described(estimator)}
     if answer.note:
         source["note"] = answer.note
-    return Model(graph, weights, Signature(raw, (said,)), preprocessing, answer.labels, source)
+    return Model(graph, weights, Signature(raw, (said,)), preprocessing, answer.labels, source, statistics)
 
 
 def _place(found: list[Estimator | None], last: Estimator) -> int:
@@ -82,6 +86,27 @@ def _before(
     builder.node("Identity", columns.numbers(builder, estimator), name=_FEATURES)
     features = TensorSpec(_FEATURES, "float64", ("batch", columns.count))
     return raw, features, builder.finish([features])
+
+
+def held(estimator: Estimator) -> list[Admitted]:
+    """What each column may hold that it was fitted on."""
+    count, _ = counted(estimator)
+    return admitted(steps(estimator), count)
+
+
+def _told(
+    raw: tuple[TensorSpec, ...], holds: Sequence[Admitted]
+) -> tuple[tuple[TensorSpec, ...], dict[str, Mapping[str, Any]]]:
+    """The raw inputs with what they may hold, and what is known of the values in them."""
+    if len(raw) == 1 and len(raw[0].shape) == 2:
+        (spec,) = raw
+        columns = {"mean": [one.mean for one in holds], "std": [one.std for one in holds]}
+        known = np.isfinite(list(columns.values())).all()
+        gaps = all(one.gaps for one in holds)
+        return (replace(spec, gaps=True if gaps else None),), {spec.name: columns} if known else {}
+    specs = tuple(replace(spec, gaps=one.gaps) for spec, one in zip(raw, holds, strict=True))
+    found = {spec.name: one.statistics() for spec, one in zip(raw, holds, strict=True)}
+    return specs, {name: one for name, one in found.items() if one}
 
 
 def _named(names: tuple[str, ...], held: tuple[bool, ...]) -> tuple[TensorSpec, ...]:

@@ -18,7 +18,7 @@ from engram.formats._sklearn.encoding import ENCODERS, is_of_words
 from engram.formats._sklearn.estimator import Estimator
 from engram.graphs.build import Builder
 
-__all__ = ["PREPARE", "prepared", "steps", "texts"]
+__all__ = ["PREPARE", "parts", "prepared", "steps", "texts"]
 
 Prepare = Callable[[Builder, Estimator, Columns], Columns]
 
@@ -65,7 +65,7 @@ def texts(estimator: Estimator | None, count: int) -> tuple[bool, ...]:
         return (False,) * count
     if estimator.kind == "ColumnTransformer":
         held = [False] * count
-        for step, places in _parts(estimator, count):
+        for step, places in parts(estimator, count):
             if step is not None:
                 first = texts(next(iter(steps(step)), None), len(places))
                 held = [was or (at in places and first[places.index(at)]) for at, was in enumerate(held)]
@@ -73,8 +73,13 @@ def texts(estimator: Estimator | None, count: int) -> tuple[bool, ...]:
     return is_of_words(estimator, count)
 
 
-def _parts(estimator: Estimator, count: int) -> Iterator[tuple[Estimator | None, list[int]]]:
-    """The steps that stand side by side, and the columns of each; those that let nothing through are left out."""
+def parts(estimator: Estimator, count: int) -> Iterator[tuple[Estimator | None, list[int]]]:
+    """The steps that stand side by side, and the columns of each; those that let nothing through are left out.
+
+    Raises:
+        ConversionError: one of them is no estimator.
+        FormatError: it is damaged.
+    """
     found = estimator.get("transformers_")
     if not isinstance(found, list):
         raise FormatError(f"{estimator} has no transformers_; it was kept before it was fitted, or is damaged")
@@ -118,7 +123,7 @@ def _places(estimator: Estimator, columns: Any, count: int) -> list[int]:  # noq
 def _side_by_side(builder: Builder, estimator: Estimator, columns: Columns) -> Columns:
     estimator.demand("transformer_weights", (None,))
     made = []
-    for step, places in _parts(estimator, columns.count):
+    for step, places in parts(estimator, columns.count):
         chosen = columns.chosen(builder, places)
         for inner in steps(step) if step is not None else [None]:
             chosen = prepared(builder, inner, chosen) if inner is not None else chosen
@@ -148,14 +153,18 @@ def _joined(builder: Builder, estimator: Estimator, made: Sequence[Columns]) -> 
     return Columns(sum(one.count for one in made), whole=whole)
 
 
-def _moved(subtract: str | None, divide: str | None) -> Prepare:
-    """Less one learned number a column, then divided by another."""
+def _moved(subtract: tuple[str, str], divide: tuple[str, str]) -> Prepare:
+    """Less one learned number a column, then divided by another.
+
+    Args:
+        subtract: name of the numbers, and of the setting without which they are kept and not used.
+        divide: as ``subtract``.
+    """
 
     def prepare(builder: Builder, estimator: Estimator, columns: Columns) -> Columns:
         value = columns.numbers(builder, estimator)
-        for operator, name in (("Sub", subtract), ("Div", divide)):
-            learned = None if name is None else estimator.get(name)
-            if name is not None and learned is not None:
+        for operator, (name, used) in (("Sub", subtract), ("Div", divide)):
+            if estimator.get(name) is not None and estimator.get(used, default=True):
                 array = _fitting(estimator, name, columns.count).astype(np.float64)
                 value = builder.node(operator, value, builder.constant(array, f"{builder.scope}.{name}"))
         return Columns(columns.count, whole=value)
@@ -260,13 +269,13 @@ PREPARE: Mapping[str, Prepare] = {
     "ColumnTransformer": _side_by_side,
     "FeatureUnion": _union,
     "FunctionTransformer": _untouched,
-    "MaxAbsScaler": _moved(None, "scale_"),
+    "MaxAbsScaler": _moved(("", ""), ("scale_", "")),
     "MinMaxScaler": _min_max,
     "Normalizer": _normalized,
     "PCA": _turned,
-    "RobustScaler": _moved("center_", "scale_"),
+    "RobustScaler": _moved(("center_", "with_centering"), ("scale_", "with_scaling")),
     "SimpleImputer": _filled,
-    "StandardScaler": _moved("mean_", "scale_"),
+    "StandardScaler": _moved(("mean_", "with_mean"), ("scale_", "with_std")),
     "VarianceThreshold": _selected,
     **ENCODERS,
 }

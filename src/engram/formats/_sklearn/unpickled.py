@@ -13,13 +13,13 @@ from typing import Any, Final
 import numpy as np
 from numpy import ndarray
 
-from engram.errors import FormatError
+from engram.errors import ConversionError, FormatError
 from engram.formats._pickle import ARRAYS, CONTAINERS, KEPT, OBJECTS, Allowed, Inert, Reference, Unfinished, Word
 from engram.formats._sklearn.answering import KINDS
 from engram.formats._sklearn.estimator import Estimator
 from engram.formats._sklearn.preparing import PREPARE
 
-__all__ = ["ALLOWED", "CLASSES", "estimator"]
+__all__ = ["ALLOWED", "CLASSES", "estimator", "unread"]
 
 _PACKAGE = "sklearn"
 _COMPILED: Final = "__pyx_unpickle_"
@@ -137,6 +137,12 @@ def _drop(*given: object) -> object:  # noqa: ARG001 - whatever it is made of is
     return Inert("numpy.random", "generator")
 
 
+def unread(module: str, name: str) -> ConversionError:
+    """The refusal of a class that is scikit-learn's and merely has no graph here; nothing is wrong with the file."""
+    kinds = f"estimators {', '.join(sorted(KINDS))}; steps {', '.join(sorted(PREPARE))}"
+    return ConversionError(f"a {name} ({module}), a class of scikit-learn that is not read; there are the {kinds}")
+
+
 class _Allowed(dict[tuple[str, str], Allowed]):
     """The table, in which the classes stand under every module of scikit-learn."""
 
@@ -147,6 +153,8 @@ class _Allowed(dict[tuple[str, str], Allowed]):
                 return KEPT
             if name.startswith(_COMPILED) and name.removeprefix(_COMPILED) in CLASSES:
                 return _drop
+            if name.isidentifier() and name[0].isupper():
+                raise unread(module, name)
         raise KeyError(key)
 
     def get(self, key: tuple[str, str], default: Any = None) -> Any:  # noqa: ANN401 - as of a dictionary

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["VARIABLES", "Settings", "read"]
+from engram.errors import UsageError
+
+__all__ = ["VARIABLES", "Settings", "read", "secret"]
 
 VARIABLES: Mapping[str, str] = {
     "ENGRAM_STORE": "the store that commands use when --store is not given (default ./engrams)",
@@ -25,6 +28,8 @@ VARIABLES: Mapping[str, str] = {
     "ENGRAM_DEBUG": "1 shows the traceback of an error instead of its sentence alone",
     "ENGRAM_TRUST": "files of public keys, divided as in PATH; only versions that one of them signed are loaded",
     "ENGRAM_PASSWORD": "the password of the private key that engram sign is given, where it has one",
+    "ENGRAM_DATA_PASSWORD": "the password of the database that a pipeline reads (another variable: password in [data])",
+    "ENGRAM_DATA_TOKEN": "the token of the web service that a pipeline reads (another variable: token in [data])",
     "ENGRAM_WHO": "who is written into the history of aliases (default: the user's login name)",
     "NO_COLOR": "anything switches colors off in the terminal",
 }
@@ -80,3 +85,22 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         trust=tuple(seen["ENGRAM_TRUST"].split(os.pathsep)) if seen.get("ENGRAM_TRUST") else (),
         password=seen.get("ENGRAM_PASSWORD", ""),
     )
+
+
+def secret(variable: str, place: str, environment: Mapping[str, str] | None = None) -> str:
+    """What an environment variable holds that a pipeline names, such as a password; empty if it is not set.
+
+    Args:
+        variable: its name, in capitals; anything else may be the secret itself, which is refused and not repeated.
+        place: the key of the pipeline file that names it.
+        environment: to look into; that of this process if not given.
+
+    Raises:
+        UsageError: this is no name of a variable.
+    """
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", variable):
+        key = place.rpartition(".")[2]
+        raise UsageError(
+            f"[data] {key} is the name of an environment variable in capitals, not the secret itself", place=place
+        )
+    return (os.environ if environment is None else environment).get(variable, "")

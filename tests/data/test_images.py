@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engram.data import images
+from engram.data import _classes, images
 from engram.errors import DataError, UsageError
+from engram.runtime._images import SUFFIXES
 
 
 def encoded(pixels, suffix=".png", **more):
@@ -183,7 +184,7 @@ def test_images_that_do_not_fit_in_memory_are_decoded_when_taken(place):
     where = place(files())
     kept = everything(opened(where))["image"]
     shelf = images.open_place(images.Path(where))
-    entries, _ = images._entries("pets", shelf.names())
+    entries, _ = _classes.entries("pets", shelf.names(), SUFFIXES, "image")
     lazy = images._lazy(shelf, entries, images.Options())["all"]
     assert lazy.pixels is None
     np.testing.assert_array_equal(np.stack(list(lazy.take(np.arange(4))["image"])), kept)
@@ -191,7 +192,7 @@ def test_images_that_do_not_fit_in_memory_are_decoded_when_taken(place):
 
 def test_an_image_that_turns_out_damaged_when_taken_is_named(place):
     shelf = images.open_place(images.Path(place(files() | {"cat/1.png": b"\x89PNG but not for long"})))
-    entries, _ = images._entries("pets", shelf.names())
+    entries, _ = _classes.entries("pets", shelf.names(), SUFFIXES, "image")
     lazy = images._lazy(shelf, entries, images.Options())["all"]
     with pytest.raises(DataError, match=r"image cat/1\.png is"):
         lazy.take(np.arange(4))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from servers import objects, postgresql
+from servers import objects, postgresql, web
 from servers.proxy import Proxy
 
 
@@ -63,3 +63,10 @@ def postgres() -> Iterator[postgresql.Server]:
     """A PostgreSQL server for the session; ``postgres.database(name)`` is an empty database of it."""
     with postgresql.postgresql() as server:
         yield server
+
+
+@pytest.fixture(name="web")
+def web_fixture() -> Iterator[Callable[[Callable[[web.Asked], object]], str]]:
+    """A web service that answers by a function of the test; gives its address."""
+    with web.serving() as serve:
+        yield serve

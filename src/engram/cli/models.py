@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
-DATA = typer.Argument(..., help="The rows: a CSV file, a folder or zip of images, sklearn:NAME.", metavar="DATA")
+DATA = typer.Argument(
+    ..., help="The rows: a file, a folder, the URL of a database or a service, sklearn:NAME.", metavar="DATA"
+)
 COLUMNS = typer.Option(
     "", "--columns", help="Column names with commas between (default: as in training).", show_default=False
 )

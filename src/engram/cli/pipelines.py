@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from engram.cli.bars import halting, watching
-from engram.cli.terminal import JSON, STORE, names, notice, say, show_json, table
+from engram.cli.terminal import JSON, STORE, names, notice, say, show_json, stated, table
 
 if TYPE_CHECKING:
     from engram.records import Version
@@ -21,9 +21,11 @@ _STOPPING = "stopping after this step, with a checkpoint; press Ctrl-C again to 
 FILE = typer.Argument(..., help="The pipeline file.", metavar="FILE")
 
 
-def new(
+def new(  # noqa: PLR0913, PLR0917 - the options of a command
     file: Path = typer.Argument(..., help="The pipeline file to write.", metavar="FILE"),
-    data: str = typer.Option(..., "--from", help="The data: a CSV file, a folder or zip of images, sklearn:NAME."),
+    data: str = typer.Option(
+        ..., "--from", help="The data: a file, a folder, the URL of a database or a service, sklearn:NAME."
+    ),
     target: str = typer.Option(
         "", "--target", help="The column to predict (default: found, and said).", show_default=False
     ),
@@ -33,6 +35,10 @@ def new(
     test: str = typer.Option(
         "", "--test", help="A file with the official test rows, or the share to hold out.", show_default=False
     ),
+    kind: str = typer.Option("", "--kind", help="The kind of source (default: found).", show_default=False),
+    options: list[str] = typer.Option(
+        [], "--with", help="An option of the source, as in [data]; may be repeated.", metavar="KEY=VALUE"
+    ),
     force: bool = typer.Option(False, "--force", help="Write over a file that is already there."),
     json: bool = JSON,
 ) -> None:
@@ -41,7 +47,8 @@ def new(
     from engram.lifecycle.new import new as write
 
     known = settings.read()
-    made = write(file, data, target=target, names=names(columns), test=test, force=force, settings=known)
+    given = {**({"kind": kind} if kind else {}), **stated(options)}
+    made = write(file, data, target=target, names=names(columns), test=test, force=force, settings=known, given=given)
     if json:
         show_json({**asdict(made), "file": str(file)})
         return

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import tomlkit
 import typer
+from tomlkit.exceptions import TOMLKitError
 
 from engram.errors import UsageError
 
@@ -27,6 +29,7 @@ __all__ = [
     "say",
     "show_json",
     "size",
+    "stated",
     "table",
     "when",
 ]
@@ -104,6 +107,24 @@ def pairs(facts: Mapping[str, object]) -> None:
 def names(columns: str) -> tuple[str, ...]:
     """Column names as they are written after ``--columns``."""
     return tuple(name.strip() for name in columns.split(",") if name.strip())
+
+
+def stated(options: Sequence[str]) -> dict[str, Any]:
+    """Options as they are written after ``--with``: ``KEY=VALUE``, where a value that is no TOML is text.
+
+    Raises:
+        UsageError: there is no ``=`` in one.
+    """
+    found: dict[str, Any] = {}
+    for option in options:
+        key, divided, value = option.partition("=")
+        if not divided or not key.strip():
+            raise UsageError(f"--with {option} is refused: write KEY=VALUE")
+        try:
+            found[key.strip()] = tomlkit.value(value).unwrap()
+        except (TOMLKitError, AttributeError):
+            found[key.strip()] = value
+    return found
 
 
 def when(moment: datetime, unit: str = "minutes") -> str:

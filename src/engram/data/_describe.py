@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engram.data import _source
+from engram.data import _places, _source
 from engram.data._table import Table
 from engram.data._types import Field
-from engram.data._values import as_dates, as_numbers, clean
+from engram.data._values import as_dates, as_numbers, clean, written
 from engram.records import Column, Dataset
 
 __all__ = ["describe", "doubts", "look", "strangers", "suggest_target"]
@@ -25,6 +25,7 @@ def look(
     *,
     names: tuple[str, ...] = (),
     kind: str = "",
+    target: str = "",
     folders: Sequence[Path] = (Path(),),
     options: Mapping[str, Any] | None = None,
 ) -> Dataset:
@@ -34,15 +35,16 @@ def look(
         place: as in ``[data] from``.
         names: of the columns, where there is no header.
         kind: the plug-in; empty means found.
+        target: the column to predict, for plug-ins that cannot read without.
         folders: where a relative place may start.
         options: of the plug-in, as in ``[data]``.
 
     Raises:
         DataError: nothing is there, or it cannot be used.
     """
-    return _source.read(
-        (place,) if isinstance(place, str) else tuple(place), folders, kind=kind, names=names, given=options
-    )
+    places = _places.resolve((place,) if isinstance(place, str) else tuple(place), folders)
+    named = {"target": target} if target and "target" in _source.known(places, kind) else {}
+    return _source.read(places, folders, kind=kind, names=names, given={**(options or {}), **named})
 
 
 def describe(place: str | Sequence[str], names: tuple[str, ...] = ()) -> tuple[Column, ...]:
@@ -76,7 +78,7 @@ def strangers(dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
 
 
 def _strange(field: Field, kind: str) -> tuple[str, ...]:
-    series = clean(field.series, field.missing)
+    series = clean(written(field.series), field.missing)
     numbers = as_numbers(series, comma=field.comma)
     bad = np.isinf(numbers.values.array) if kind == "number" else numbers.bad
     if kind != "number" and (dates := as_dates(series)).wrong < numbers.wrong:

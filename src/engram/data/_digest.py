@@ -2,7 +2,8 @@
 
 ``sha256sum`` of one file gives the same; of several files it is the digest of their bytes one after the other, in
 order of their names, so that it can be done again without Engram: ``cat a.csv b.csv | sha256sum``. A folder is all
-its files, each preceded by its path inside the folder, because there the path is the label.
+its files, each preceded by its path inside the folder, because there the path is the label. Rows that are in no file
+(of a database, of an API) are what they would be as a CSV file with a header in which every text is quoted.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["files", "parts"]
+import polars as pl
+
+__all__ = ["files", "parts", "rows"]
 
 _CHUNK = 1 << 20
+_ROWS = 100_000
 
 
 class _Hash(Protocol):
@@ -39,6 +43,15 @@ def parts(pieces: Sequence[bytes]) -> str:
     total = hashlib.sha256()
     for piece in pieces:
         total.update(piece)
+    return f"sha256:{total.hexdigest()}"
+
+
+def rows(table: pl.DataFrame) -> str:
+    """``sha256:…`` over the rows of a table, in their order, with the names and the order of its columns."""
+    total = hashlib.sha256()
+    for start in range(0, max(table.height, 1), _ROWS):
+        piece = table[start : start + _ROWS]
+        total.update(piece.write_csv(include_header=not start, quote_style="non_numeric").encode())
     return f"sha256:{total.hexdigest()}"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy import ndarray
 
-from engram.data import _digest, _kinds, _source, _split, _target
+from engram.data import _digest, _kinds, _places, _source, _split, _target
 from engram.data._describe import suggest_target
 from engram.data._pictures import Pictures
 from engram.data._rows import open_rows
@@ -41,7 +41,7 @@ def load(pipeline: Pipeline, search: Sequence[Path] = ()) -> tuple[Dataset, Task
     """
     folders = (Path(pipeline.folder), *search)
     section = pipeline.data
-    given = _source.read(section.source, folders, kind=section.kind, names=section.names, given=section.options)
+    given = _read(section.source, pipeline, folders)
     dataset = replace(given, target=_named_target(pipeline, given), origin=", ".join(section.source))
     kinds = _kinds.said(pipeline.columns, tuple(c.name for c in dataset.columns), dataset.target)
     dataset = _kinds.settle(_kinds.apply(_kinds.apply(dataset, _worded(dataset, kinds)), kinds))
@@ -52,6 +52,15 @@ def load(pipeline: Pipeline, search: Sequence[Path] = ()) -> tuple[Dataset, Task
     if not dataset.inputs:
         raise DataError("no column is left to learn from: all but the target are ignored; say their kind in [columns]")
     return _divided(dataset, task, pipeline), task
+
+
+def _read(source: tuple[str, ...], pipeline: Pipeline, folders: Sequence[Path]) -> Dataset:
+    """The data of these places; a plug-in with an option ``target`` is told it, because it cannot read without."""
+    section = pipeline.data
+    places = _places.resolve(source, folders)
+    named = "target" in _source.known(places, section.kind) and section.target
+    given = {**section.options, **({"target": section.target} if named else {})}
+    return _source.read(places, folders, kind=section.kind, names=section.names, given=given)
 
 
 def _named_target(pipeline: Pipeline, dataset: Dataset) -> str:
@@ -79,7 +88,7 @@ def _with_test(dataset: Dataset, pipeline: Pipeline, folders: Sequence[Path]) ->
     """The data with the official test set read beside them, each column as it is in the training data."""
     section = pipeline.data
     place = str(section.test)
-    given = _source.read((place,), folders, kind=section.kind, names=section.names, given=section.options)
+    given = _read((place,), pipeline, folders)
     have = {column.name for column in given.columns}
     lacking = [column.name for column in dataset.columns if column.name not in have]
     if lacking:
@@ -93,10 +102,17 @@ def _with_test(dataset: Dataset, pipeline: Pipeline, folders: Sequence[Path]) ->
     return replace(
         dataset,
         parts={**dataset.parts, "test": test.parts["all"]},
-        digest=_digest.files(sources) if given.sources else dataset.digest,
+        digest=_together(dataset, given),
         notes=(*dataset.notes, *notes),
         sources=sources,
     )
+
+
+def _together(dataset: Dataset, test: Dataset) -> str:
+    """The digest of training data and test data: of their files, or of both digests where some are in none."""
+    if dataset.sources and test.sources:
+        return _digest.files((*dataset.sources, *test.sources))
+    return _digest.parts([dataset.digest.encode(), test.digest.encode()])
 
 
 def _matched(dataset: Dataset, task: Task) -> Dataset:
@@ -163,7 +179,11 @@ def _rows(
 ) -> tuple[dict[str, ndarray], tuple[Column, ...], tuple[str, ...]]:
     """The rows of each part, the columns (one that names the parts is no input), and notes."""
     part, generator = dataset.parts["all"], np.random.default_rng(pipeline.train.seed)
-    way, _, name = (pipeline.data.split or ("stratified" if task.classifies else "random")).partition(":")
+    found = f"time:{dataset.order}" if dataset.order else "stratified" if task.classifies else "random"
+    way, _, name = (pipeline.data.split or found).partition(":")
+    if dataset.order and way in {"random", "stratified"}:
+        wrong = f"[data] split = {pipeline.data.split!r} would put halves of one window on both sides; leave split out"
+        raise UsageError(wrong, place="data.split")
     if way == "random" and not name:
         return _split.random(len(part), shares, generator), dataset.columns, ()
     if way == "stratified" and not name:
@@ -178,7 +198,7 @@ def _rows(
     if way == "time":
         if values.dtype == object:
             raise UsageError(f"split by time: column {name!r} has words, no dates or numbers", place="data.split")
-        return _split.by_time(values, shares), dataset.columns, ()
+        return _split.by_time(values, shares, dataset.ahead), dataset.columns, ()
     hidden = tuple(
         replace(c, kind="ignore", reason="it names the parts") if c is column else c for c in dataset.columns
     )

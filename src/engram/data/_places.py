@@ -1,7 +1,8 @@
 """Where the files of a pipeline are: beside the pipeline file first, then in the folders that the caller names.
 
 A place that starts with a word and a colon (``sklearn:digits``, ``https://…``) is no file and is handed on as it is;
-a single letter before the colon is a drive of Windows.
+a single letter before the colon is a drive of Windows. Two are files after all: objects of a bucket, which are fetched,
+and ``sqlite:///FILE``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from engram.plugins import nearest
 __all__ = ["resolve"]
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:")
+_BUCKETS = ("s3://", "gs://", "az://")
+_SQLITE = "sqlite:///"
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -35,6 +38,13 @@ def resolve(places: Sequence[str], folders: Iterable[Path]) -> tuple[str, ...]:
 
 
 def _one(place: str, folders: tuple[Path, ...]) -> list[str]:
+    if place.startswith(_BUCKETS):
+        from engram.data import _buckets  # obstore takes 0.1 s that only buckets need
+
+        return [str(path) for path in _buckets.fetched(place)]
+    if place.startswith(_SQLITE):
+        file, mark, rest = place.removeprefix(_SQLITE).partition("#")
+        return [f"{_SQLITE}{Path(found).resolve()}{mark}{rest}" for found in _one(file, folders)]
     if _SCHEME.match(place):
         return [place]
     if not place:

@@ -7,7 +7,7 @@ not know are passed over, the target is read if it is there, so that the same fi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Opened:
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
 
-def open_rows(
+def open_rows(  # noqa: PLR0913 - how the training data were read, and what is wanted
     path: str | Path | Sequence[str],
     inputs: tuple[TensorSpec, ...],
     *,
@@ -55,6 +55,7 @@ def open_rows(
     labels: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
     options: Mapping[str, Any] | None = None,
+    kind: str = "",
     whole: bool = False,
 ) -> Opened:
     """The rows of a file, ready for a model.
@@ -65,7 +66,9 @@ def open_rows(
         target: the column that is the truth; empty where none is wanted.
         labels: of the model; a label in the file that differs from one by a full stop is read as that one.
         names: of the columns, where the file has no header; with or without the target.
-        options: of the plug-in that reads the file, as in ``[data]``.
+        options: as in ``[data]``; what another kind of source does not know is passed over, because rows may come from
+            another kind than those that were learned from.
+        kind: of the source that was learned from, which decides where a place does not (windows of a table).
         whole: a row that cannot be read is an error and not left out, so that answers stand beside their rows.
 
     Raises:
@@ -76,8 +79,11 @@ def open_rows(
     image = next((spec for spec in inputs if spec.kind == "image"), None)
     if image and all(Path(place).suffix.lower() in SUFFIXES for place in places):
         return Opened({image.name: _alone(places, image)}, None, _digest.files(places))
-    given = {**(options or {}), **(_strict(places) if whole else {})}
-    dataset = _source.read(places, (Path(),), names=_fitting(places, names, target), given=given)
+    chosen = kind if kind and getattr(_source.plug_in(places, kind), "BY_NAME", False) else ""
+    given = _given(_source.known(places, chosen), options or {}, target, whole=whole)
+    bare = getattr(_source.plug_in(places, chosen), "BARE", False)
+    headers = _fitting(places, names, target) if bare else ()
+    dataset = _source.read(places, (Path(),), kind=chosen, names=headers, given=given)
     _complete(dataset, inputs, places[0])
     kinds = {spec.name: spec.kind for spec in inputs if spec.kind in _WRITTEN}
     part = _kinds.apply(dataset, kinds, "the model says so").parts["all"]
@@ -88,10 +94,11 @@ def open_rows(
     return Opened(columns, truth, dataset.digest, notes)
 
 
-def _strict(places: Sequence[str]) -> dict[str, float]:
-    """The options by which the plug-in that reads these places leaves nothing out."""
-    known = {field.name for field in fields(_source.plug_in(places).Options)}
-    return dict.fromkeys({"wrong_rows", "damaged"} & known, 0.0)
+def _given(known: frozenset[str], options: Mapping[str, Any], target: str, *, whole: bool) -> dict[str, Any]:
+    """The options that the plug-in knows; by those of `whole` it leaves nothing out."""
+    strict = dict.fromkeys({"wrong_rows", "damaged"} & known, 0.0) if whole else {}
+    named = {"target": target} if "target" in known and target else {}
+    return {**{key: value for key, value in options.items() if key in known}, **named, **strict}
 
 
 def _fitting(places: Sequence[str], names: tuple[str, ...], target: str) -> tuple[str, ...]:

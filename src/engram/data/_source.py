@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,7 @@ from engram.errors import DataError, UnknownName
 from engram.plugins import options
 from engram.records import Dataset
 
-__all__ = ["plug_in", "read"]
+__all__ = ["known", "plug_in", "read"]
 
 
 def plug_in(places: Sequence[str], kind: str = "") -> ModuleType:
@@ -35,6 +36,11 @@ def plug_in(places: Sequence[str], kind: str = "") -> ModuleType:
         f"{places[0]} is nothing that can be read; give a text table, a folder or zip of images, or sklearn:NAME"
         f" (kinds: {', '.join(SHELF.names())})"
     )
+
+
+def known(places: Sequence[str], kind: str = "") -> frozenset[str]:
+    """The options of the plug-in that reads these places."""
+    return frozenset(field.name for field in fields(plug_in(places, kind).Options))
 
 
 def read(

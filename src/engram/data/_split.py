@@ -69,17 +69,36 @@ def stratified(classes: ndarray, shares: Shares, generator: np.random.Generator)
     return _named({name: np.concatenate(pieces) for name, pieces in parts.items()})
 
 
-def by_time(times: ndarray, shares: Shares) -> dict[str, ndarray]:
-    """Parts by time (float64 (rows,)): the latest rows are the test, the latest of the rest validation.
+def by_time(times: ndarray, shares: Shares, ahead: float = 0.0) -> dict[str, ndarray]:
+    """Parts by time: the latest rows are the test, the latest of the rest validation.
+
+    Args:
+        times: float64 (rows,).
+        shares: to hold out.
+        ahead: rows that are in time less than this before the next part are left out [unit of `times`]; what they tell
+            was not known when the first row of it was asked.
 
     Raises:
-        DataError: a row has no time.
+        DataError: a row has no time, or too few are left to train on.
     """
     if np.isnan(times).any():
         without = listed((np.flatnonzero(np.isnan(times)) + 1).tolist())
         raise DataError(f"the split by time needs a time in every row and {without} have none; leave them out")
     test, validation = shares.counts(len(times))
-    return _cut(np.argsort(-times, kind="stable"), test, validation)
+    return _apart(_cut(np.argsort(-times, kind="stable"), test, validation), times, ahead)
+
+
+def _apart(parts: dict[str, ndarray], times: ndarray, ahead: float) -> dict[str, ndarray]:
+    if not ahead:
+        return parts
+    left, limit = dict(parts), np.inf
+    for name in ("test", "validation", "train"):
+        if name in parts:
+            left[name] = parts[name][times[parts[name]] <= limit]
+            limit = min(limit, times[parts[name]].min() - ahead)
+    if min(len(left["train"]), *map(len, left.values())) < 1:
+        raise DataError("no row is left to train on that ends before the test begins; add rows, or lower horizon")
+    return left
 
 
 def by_names(words: ndarray, name: str) -> dict[str, ndarray]:

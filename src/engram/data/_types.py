@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy import ndarray
 
-from engram.data._values import FALSE, TRUE, Read, Values, as_booleans, as_dates, as_numbers, as_words, clean
+from engram.data._values import FALSE, TRUE, Read, Values, as_booleans, as_dates, as_numbers, as_words, clean, written
 from engram.errors import DataError
 from engram.records import Column
 
@@ -38,11 +38,12 @@ class Field:
 
     Attributes:
         name: of the column.
-        series: its fields as strings.
+        series: its fields as strings, or numbers, booleans and moments where the source has types.
         missing: what stands for a gap.
         comma: whether a comma may be a decimal mark.
         numbers: of its rows, for messages; None where they count from 1.
         place: where it was read, for messages.
+        unread: why nothing is found in it (it holds lists, or bytes); empty for all that can be a column.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Field:
     comma: bool = False
     numbers: ndarray | None = None
     place: str = ""
+    unread: str = ""
 
     @property
     def title(self) -> str:
@@ -80,6 +82,8 @@ def listed(numbers: Sequence[int]) -> str:
 
 def find(field: Field) -> Found:
     """What this column is."""
+    if field.unread or field.series.dtype != pl.String:
+        return _typed(field)
     if not any(map(_is_number, field.missing)):
         numbers = as_numbers(field.series)
         if not numbers.wrong:  # the common case, in which no field needs to be cleaned
@@ -96,6 +100,19 @@ def find(field: Field) -> Found:
     return _word(field, series, numbers.wrong / present)
 
 
+def _typed(field: Field) -> Found:
+    """What a column is whose source has a type for it."""
+    series = field.series
+    if field.unread:
+        return _found(field, "ignore", field.unread, series, as_words(series, repeated=False))
+    if series.dtype.is_temporal():
+        return _date(field, series, as_dates(series))
+    if series.dtype == pl.Boolean:
+        found = _found(field, "boolean", "the source holds true and false", series, as_booleans(series).values)
+        return _ignored(found, "it is constant") if found.column.distinct == 1 else found
+    return _number(field, series, as_numbers(series))
+
+
 def convert(field: Field, kind: str, reason: str = "it was said in [columns]") -> Found:
     """The column as the kind that the user, or a kept model, says it is.
 
@@ -103,6 +120,7 @@ def convert(field: Field, kind: str, reason: str = "it was said in [columns]") -
         DataError: values do not fit; with their rows.
     """
     series = clean(field.series, field.missing)
+    series = series if _of_kind(series.dtype, kind) else written(series)
     if kind in {"category", "text"}:
         return _found(field, kind, reason, series, as_words(series, repeated=kind == "category"))
     if kind == "number":
@@ -118,6 +136,13 @@ def convert(field: Field, kind: str, reason: str = "it was said in [columns]") -
     if read.wrong:
         raise DataError(_fault(field, series, read, {"number": "numbers", "date": "dates"}.get(kind, "booleans")))
     return _found(field, kind, reason, series, read.values)
+
+
+def _of_kind(dtype: pl.DataType, kind: str) -> bool:
+    """Whether values of this type are of the kind without being read as words."""
+    if kind == "number":
+        return dtype.is_numeric()
+    return dtype.is_temporal() if kind == "date" else kind == "boolean" and dtype == pl.Boolean
 
 
 def _found(field: Field, kind: str, reason: str, series: pl.Series, values: Values) -> Found:
@@ -154,7 +179,7 @@ def _number(field: Field, series: pl.Series, read: Read) -> Found:
     if fault := _infinite(field, read):
         return Found(Column(field.name, "number", "all values are numbers"), read.values, fault)
     whole = _whole(present[:1000]) and _whole(present)
-    if whole and series.str.contains(_CODE).any():
+    if whole and series.dtype == pl.String and series.str.contains(_CODE).any():
         return _found(field, "category", "whole numbers with leading zeros are codes", series, as_words(series))
     found = _found(field, "number", "all values are numbers", series, read.values)
     distinct = found.column.distinct

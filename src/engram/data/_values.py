@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from engram.runtime._dates import parse_date
 
-__all__ = ["FALSE", "TRUE", "Read", "Values", "as_booleans", "as_dates", "as_numbers", "as_words", "clean"]
+__all__ = ["FALSE", "TRUE", "Read", "Values", "as_booleans", "as_dates", "as_numbers", "as_words", "clean", "written"]
 
 TRUE = ("true", "yes", "t", "y")
 FALSE = ("false", "no", "f", "n")
@@ -61,9 +61,25 @@ class Read:
 
 
 def clean(series: pl.Series, missing: tuple[str, ...]) -> pl.Series:
-    """The fields without the spaces around them, null where one says that there is no value."""
+    """The fields without the spaces around them, null where one says that there is no value; typed ones as they are."""
+    if series.dtype != pl.String:
+        return series
     bare = series.str.strip_chars()
     return bare.set(bare.is_in(["", *missing]), None)
+
+
+def written(series: pl.Series) -> pl.Series:
+    """The values of any column as one would write them: 3 for a whole float, ISO 8601 for a moment."""
+    if series.dtype == pl.String:
+        return series
+    if isinstance(series.dtype, pl.Datetime):
+        zone = series.dtype.time_zone
+        moments = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zone else series
+        return moments.dt.strftime("%Y-%m-%dT%H:%M:%S%.f")
+    if series.dtype.is_float() and ((series.is_finite() & (series == series.round())) | series.is_null()).all():
+        whole = series.cast(pl.Int64, strict=False)
+        series = whole if whole.null_count() == series.null_count() else series
+    return series.cast(pl.String)
 
 
 def as_numbers(series: pl.Series, *, comma: bool = False) -> Read:
@@ -80,6 +96,8 @@ def as_numbers(series: pl.Series, *, comma: bool = False) -> Read:
 
 def as_booleans(series: pl.Series, *, digits: bool = False) -> Read:
     """The column as 1.0 and 0.0, by the words that are accepted everywhere; 1 and 0 only where `digits` says so."""
+    if series.dtype == pl.Boolean:
+        return Read(Values(_floats(series)), np.zeros(len(series), dtype=bool))
     words = dict.fromkeys((*TRUE, "1"), 1.0) | dict.fromkeys((*FALSE, "0"), 0.0)
     known = words if digits else {word: value for word, value in words.items() if not word.isdigit()}
     numbers = series.str.to_lowercase().replace_strict(known, default=None, return_dtype=pl.Float64)
@@ -92,6 +110,10 @@ def as_dates(series: pl.Series) -> Read:
     Read are ISO 8601 dates and times, ``YYYY/MM/DD`` and ``DD.MM.YYYY``. ``01/02/2024`` is text: nobody can know
     whether it is in January.
     """
+    if series.dtype.is_temporal():
+        moments = series.cast(pl.Datetime("us")) if series.dtype == pl.Date else series
+        seconds = moments.dt.timestamp("us").cast(pl.Float64) / 1e6
+        return Read(Values(_floats(seconds)), np.zeros(len(series), dtype=bool))
     different = series.drop_nulls().unique()
     seconds = _seconds(different)
     known = pl.DataFrame({"text": different, "seconds": seconds})
@@ -110,7 +132,7 @@ def as_words(series: pl.Series, *, repeated: bool = True) -> Values:
 
 
 def _floats(numbers: pl.Series) -> ndarray:
-    return numbers.fill_null(float("nan")).cast(pl.Float64).to_numpy()
+    return numbers.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def _seconds(texts: pl.Series) -> pl.Series:

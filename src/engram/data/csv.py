@@ -14,13 +14,14 @@ import numpy as np
 import polars as pl
 from numpy import ndarray
 
-from engram.data import _digest, _layout, _table, _text
+from engram.data import _digest, _layout, _table, _text, jsonl, parquet
 from engram.data._types import Field
 from engram.errors import DataError, UsageError
 from engram.records import Dataset
 
-__all__ = ["Options", "open", "recognizes"]
+__all__ = ["BARE", "Options", "open", "recognizes"]
 
+BARE = True  # a file may have no header, so that columns may be named
 _SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat")
 
 
@@ -45,6 +46,8 @@ def recognizes(place: str) -> bool:
     """Whether this is the path of a text table: by its suffix, else by a first kilobyte that is text."""
     path = Path(place)
     if not path.is_file():
+        return False
+    if jsonl.recognizes(place) or parquet.recognizes(place):
         return False
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if any(suffix in _SUFFIXES for suffix in suffixes[-2:]):

@@ -16,8 +16,9 @@ import numpy as np
 import polars as pl
 from numpy import ndarray
 
-from engram.data import _digest
+from engram.data import _classes, _contents, _digest
 from engram.data._archive import Shelf, open_place
+from engram.data._classes import Entry, some
 from engram.data._pictures import Pictures, common_shape, load, stacked
 from engram.data._values import Values, as_words
 from engram.errors import DataError, UsageError
@@ -26,16 +27,7 @@ from engram.runtime._images import SUFFIXES, colored
 
 __all__ = ["Options", "open", "recognizes"]
 
-_PARTS = {
-    "train": "all",
-    "training": "all",
-    "test": "test",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-}
 _IN_MEMORY = 2 << 30  # bytes of decoded pixels
-_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +43,10 @@ class Options:
     damaged: float = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One image: its name in the source, the part it belongs to, and its label."""
-
-    name: str
-    part: str
-    label: str
-
-
 def recognizes(place: str) -> bool:
-    """Whether this is a folder, or a zip."""
+    """Whether this is a folder that holds no other kind of data, or a zip."""
     path = Path(place)
-    return path.is_dir() or (path.is_file() and zipfile.is_zipfile(path))
+    return _contents.held(path) == "images" or (path.is_file() and zipfile.is_zipfile(path))
 
 
 def open(places: tuple[str, ...], names: tuple[str, ...] = (), options: Options | None = None) -> Dataset:  # noqa: A001 - the contract
@@ -86,7 +69,7 @@ def open(places: tuple[str, ...], names: tuple[str, ...] = (), options: Options 
         )
     path = Path(places[0])
     shelf = open_place(path)
-    entries, notes = _entries(path.name, shelf.names())
+    entries, notes = _classes.entries(path.name, shelf.names(), SUFFIXES, "image")
     if _size(shelf, entries) <= _IN_MEMORY:
         parts, found = _decoded(shelf, entries, chosen, path.name)
         notes += found
@@ -103,54 +86,16 @@ def open(places: tuple[str, ...], names: tuple[str, ...] = (), options: Options 
     )
 
 
-def _entries(place: str, names: list[str]) -> tuple[list[_Entry], list[str]]:
-    """The images among these names, and a note on those that lie in no class folder."""
-    paths = [tuple(name.split("/")) for name in names]
-    images = [p for p in paths if _is_image(p)]
-    skip = 0
-    while images and len({p[skip] for p in images}) == 1 and min(map(len, images)) >= skip + 3:
-        if images[0][skip].lower() in _PARTS:
-            break
-        skip += 1
-    official = any(p[skip].lower() in {"train", "training"} for p in images)
-    entries, homeless = [], []
-    for path in images:
-        inner = path[skip:]
-        part = _PARTS.get(inner[0].lower(), "") if official else "all"
-        if part and len(inner) >= 2 + official:
-            entries.append(_Entry("/".join(path), part, inner[int(official)]))
-        else:
-            homeless.append("/".join(path))
-    if not any(entry.part == "all" for entry in entries):
-        raise DataError(
-            f"{place} has no image in a class folder ({len(names):,} files, {len(homeless):,} images outside); put each"
-            " image into a folder named after its label, such as cat/1.png"
-        )
-    notes = [f"{place}: {len(homeless):,} images lie in no class folder and were left out ({_some(homeless)})"]
-    return entries, notes if homeless else []
-
-
-def _is_image(path: tuple[str, ...]) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path)
-    return not hidden and Path(path[-1]).suffix.lower() in SUFFIXES
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-
-
-def _size(shelf: Shelf, entries: list[_Entry]) -> int:
+def _size(shelf: Shelf, entries: list[Entry]) -> int:
     """Bytes of all images decoded, estimated from a hundred of them."""
     sample = [entry.name for entry in entries[:: max(1, len(entries) // 100)]]
     pixels = [one.nbytes for one in load(shelf, sample) if isinstance(one, np.ndarray)]
     return int(np.mean(pixels) * len(entries)) if pixels else 0
 
 
-def _decoded(
-    shelf: Shelf, entries: list[_Entry], options: Options, place: str
-) -> tuple[dict[str, Pictures], list[str]]:
+def _decoded(shelf: Shelf, entries: list[Entry], options: Options, place: str) -> tuple[dict[str, Pictures], list[str]]:
     images: list[ndarray] = []
-    good: list[_Entry] = []
+    good: list[Entry] = []
     broken: list[str] = []
     for entry, found in zip(entries, load(shelf, [e.name for e in entries]), strict=True):
         if isinstance(found, DataError):
@@ -161,7 +106,7 @@ def _decoded(
     if len(broken) > np.ceil(options.damaged * len(entries)) or not images:
         raise DataError(
             f"{place}: {len(broken):,} of {len(entries):,} images cannot be read, more than"
-            f" damaged = {options.damaged:g} allows ({_some(broken)}); mend them, or say damaged in [data]"
+            f" damaged = {options.damaged:g} allows ({some(broken)}); mend them, or say damaged in [data]"
         )
     shape = _shape(images, options)
     images = [colored(image, shape[2]) for image in images]
@@ -171,10 +116,10 @@ def _decoded(
         pixels = stacked([images[i] for i in chosen], shape)
         parts[part] = Pictures(tuple(good[i].name for i in chosen), _labels([good[i] for i in chosen]), shape, pixels)
     count = f"{len(broken):,} of {len(entries):,} images cannot be read and were left out"
-    return parts, [f"{place}: {count} ({_some(broken)})"] if broken else []
+    return parts, [f"{place}: {count} ({some(broken)})"] if broken else []
 
 
-def _lazy(shelf: Shelf, entries: list[_Entry], options: Options) -> dict[str, Pictures]:
+def _lazy(shelf: Shelf, entries: list[Entry], options: Options) -> dict[str, Pictures]:
     """Images that stay where they are; whether they have one size is found from a thousand of them."""
     sample = [entry.name for entry in entries[:: max(1, len(entries) // 1000)]]
     found = [one for one in load(shelf, sample) if isinstance(one, np.ndarray)]
@@ -191,7 +136,7 @@ def _shape(images: Sequence[ndarray], options: Options) -> tuple[int, int, int]:
     return height, width, channels if options.color is None else (3 if options.color else 1)
 
 
-def _labels(entries: Sequence[_Entry]) -> Values:
+def _labels(entries: Sequence[Entry]) -> Values:
     return as_words(pl.Series([entry.label for entry in entries], dtype=pl.String))
 
 

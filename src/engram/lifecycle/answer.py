@@ -136,7 +136,7 @@ def reading(described: Pipeline | None) -> dict[str, Any]:
     if described is None:
         return {}
     section = described.data
-    return {"names": section.names, "options": section.options, "target": section.target}
+    return {"names": section.names, "options": section.options, "kind": section.kind, "target": section.target}
 
 
 def _from_file(model: Model, data: str | Path, described: Pipeline | None = None) -> Opened:

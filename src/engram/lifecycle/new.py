@@ -7,11 +7,13 @@ that cannot be one) is settled here in the most careful way, and said beside it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engram.data import csv
+import tomlkit
+
 from engram.data._describe import doubts, look, strangers, suggest_target
 from engram.errors import UnknownName, UsageError
 from engram.lifecycle.whole import write
@@ -24,7 +26,6 @@ __all__ = ["Made", "new"]
 
 _WIDTH = 34
 _MOST_WORDS = 20  # more different ones are no marks of a gap
-_GAPS = csv.Options().missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,16 @@ class _Seen:
     findings: tuple[str, ...]
 
 
-def new(
-    path: Path, data: str, *, target: str, names: tuple[str, ...], test: str, force: bool, settings: Settings
+def new(  # noqa: PLR0913 - what a pipeline file is made from
+    path: Path,
+    data: str,
+    *,
+    target: str,
+    names: tuple[str, ...],
+    test: str,
+    force: bool,
+    settings: Settings,
+    given: Mapping[str, Any] | None = None,
 ) -> Made:
     """Write a commented pipeline file.
 
@@ -69,6 +78,7 @@ def new(
         test: the official test file or the share to hold out; empty for the default.
         force: write over a file that is already there.
         settings: of this process.
+        given: ``kind`` and options of the source, as in ``[data]``.
 
     Raises:
         UsageError: the file is already there, or cannot be written.
@@ -77,7 +87,8 @@ def new(
     """
     if path.exists() and not force:
         raise UsageError(f"{path} is already there; choose another name or say --force")
-    seen = _look(data, target, names, [Path(), *([settings.data] if settings.data else [])])
+    asked = _Asked(data, target, names, given or {}, (Path(), *([settings.data] if settings.data else [])))
+    seen = _look(asked)
     place = [f"from = {_quoted(_relative(data, path))}"]
     text = "\n".join((*_data(seen, place, test), *_columns(seen), *_rest(seen.dataset, path)))
     write(path, text, "choose another folder")
@@ -87,20 +98,38 @@ def new(
     return Made(sentence, seen.target, rows, columns, (*seen.dataset.notes, *seen.findings))
 
 
-def _look(data: str, target: str, names: tuple[str, ...], folders: list[Path]) -> _Seen:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the user said of the data."""
+
+    data: str
+    target: str
+    names: tuple[str, ...]
+    given: Mapping[str, Any]
+    folders: tuple[Path, ...]
+
+    def read(self, **more: object) -> Dataset:
+        """The data, with more options."""
+        options = {key: value for key, value in self.given.items() if key != "kind"} | more
+        kind = str(self.given.get("kind", ""))
+        return look(self.data, names=self.names, kind=kind, target=self.target, folders=self.folders, options=options)
+
+
+def _look(asked: _Asked) -> _Seen:
     """What the data are, with stray words among numbers taken for gaps."""
+    names = asked.names
     said = [f"names = [{', '.join(map(_quoted, names))}]"] if names else []
-    given: dict[str, Any] = {}
+    said += [tomlkit.item({key: value}).as_string().strip() for key, value in asked.given.items()]
     findings = []
-    dataset = look(data, names=names, folders=folders)
+    dataset = asked.read()
     stray = {name: words for name, words in strangers(dataset).items() if 0 < len(words) <= _MOST_WORDS}
-    if stray and dataset.sources:
+    if stray:
         words = sorted({word for some in stray.values() for word in some})
-        given = {"missing": [*_GAPS, *words]}
-        said.append(f"missing = [{', '.join(map(_quoted, given['missing']))}]")
+        gaps = [*dataset.gaps, *words]
+        said.append(f"missing = [{', '.join(map(_quoted, gaps))}]")
         findings += [f"column {n!r}: {', '.join(map(repr, w))} taken for a gap" for n, w in stray.items()]
-        dataset = look(data, names=names, folders=folders, options=given)
-    chosen = _target(dataset, data, target)
+        dataset = asked.read(missing=gaps)
+    chosen = _target(dataset, asked.data, asked.target)
     kinds = dict(doubts(dataset))
     if kinds.get(chosen, ("",))[0] == "ignore":
         raise UsageError(kinds[chosen][1])

@@ -73,6 +73,10 @@ class Dataset:
         origin: where the data came from, as the user wrote it.
         notes: what was noticed on the way in (rows left out, with their numbers), one sentence each.
         sources: files that were read.
+        order: the column of moments by which the rows are divided, because rows near to each other share values; empty
+            where any row may be in any part.
+        ahead: seconds from what a row knows to its moment; a row may be trained on if its moment is that long before
+            those of the test.
         gaps: words that this source has for a gap (``?``); a raw row that is served may have them, too.
     """
 
@@ -84,6 +88,8 @@ class Dataset:
     notes: tuple[str, ...] = ()
     sources: tuple[str, ...] = field(default=())
     gaps: tuple[str, ...] = ()
+    order: str = ""
+    ahead: float = 0.0
 
     def column(self, name: str) -> Column:
         """The column of this name; KeyError if there is none."""

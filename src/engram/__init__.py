@@ -344,7 +344,7 @@ def convert(
         errors.UsageError: the format is one file, and shards were asked for.
     """
     from engram.formats._convert import Target
-    from engram.lifecycle.export import convert as convert_file
+    from engram.lifecycle.convert import convert as convert_file
 
     return convert_file(path, out, to=Target(to, shard_size), tolerance=tolerance)
 

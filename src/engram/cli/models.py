@@ -151,7 +151,7 @@ def convert(
     json: bool = JSON,
 ) -> None:
     """Turn a model file into another format, with proof that it answers the same."""
-    from engram.lifecycle.export import convert as write
+    from engram.lifecycle.convert import convert as write
 
     with watching(quiet=json) as watch:
         certificate = write(path, out, to=_target(to, shards), tolerance=tolerance, training=not bare, watch=watch)

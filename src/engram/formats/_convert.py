@@ -130,6 +130,7 @@ def convert(
         ConversionError: as ``write``; or what was read answers differently from the file.
     """
     source = Path(source)
+    _wanted(Path(path), to)
     name, found = _recognition.recognized(source, _DEFAULT)
     model = _read(found, source, _DEFAULT)
     state = read_state(source) if training else None
@@ -220,11 +221,7 @@ def _sentences(model: Model, to: str, carries: Collection[str]) -> Iterator[str]
 def _written(
     model: Model, path: Path, to: str | Target, side: Side, request: Request, state: TrainingState | None
 ) -> Certificate:
-    wanted = to if isinstance(to, Target) else Target(to)
-    target, found = _recognition.asked_for(path, wanted.format)
-    if wanted.shard_size and not hasattr(found, "write_shards"):
-        raise UsageError(f"{target} is written as one file; leave the size of shards out")
-    _free(path, target, found)
+    wanted, target, found = _wanted(path, to)
     with _files.workplace(path) as folder:
         made = folder / path.name
         refused = ""
@@ -262,6 +259,16 @@ def _training_refused(model: Model, state: TrainingState | None, made: Path, fou
         found.write(model, made)
         return f"the training state (step {state.step:,}) is left out, because {wrong}"
     return ""
+
+
+def _wanted(path: Path, to: str | Target) -> tuple[Target, str, ModuleType]:
+    """What is to be written, the name of its format and the format, once the place is known to be free."""
+    wanted = to if isinstance(to, Target) else Target(to)
+    target, found = _recognition.asked_for(path, wanted.format)
+    if wanted.shard_size and not hasattr(found, "write_shards"):
+        raise UsageError(f"{target} is written as one file; leave the size of shards out")
+    _free(path, target, found)
+    return wanted, target, found
 
 
 def _free(path: Path, target: str, found: ModuleType) -> None:

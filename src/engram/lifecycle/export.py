@@ -7,7 +7,6 @@ from pathlib import Path
 
 from engram.errors import UsageError
 from engram.formats._convert import Target, left, prove, read, read_state, write
-from engram.formats._convert import convert as convert_file
 from engram.formats._proof import digest
 from engram.formats._proving import Request
 from engram.formats._recognition import usual_suffix
@@ -16,7 +15,7 @@ from engram.records import Certificate, Model, Progress, Version, Watch
 from engram.store.references import check_name
 from engram.store.store import Store
 
-__all__ = ["convert", "export", "keep_file"]
+__all__ = ["export", "keep_file"]
 
 
 def _ignore(_progress: Progress) -> None:
@@ -97,22 +96,3 @@ def keep_file(
         facts["graph"] = graph
     watch(Progress("keeping"))
     return store.keep(name, model, state=state, certificate=certificate, facts=facts)
-
-
-def convert(
-    path: str | Path,
-    out: str | Path,
-    *,
-    to: str | Target = "",
-    tolerance: float,
-    training: bool = True,
-    watch: Watch = _ignore,
-) -> Certificate:
-    """Turn a model file into another format, with proof that the new one answers as the old one does.
-
-    Raises:
-        FormatError: the file is damaged, hostile or of no known format.
-        ConversionError: what was read or what would be written answers differently; nothing is written.
-    """
-    watch(Progress("converting", note=f"{path} to {out}"))
-    return convert_file(path, out, to=to, tolerance=tolerance, training=training)

@@ -10,10 +10,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from engram.errors import ConversionError, EngramError, FormatError
+from engram.errors import ConversionError, EngramError, FormatError, ShapeError
 from engram.formats import _answers, _stored_onnx
 from engram.formats import onnx as format_onnx
-from engram.formats._convert import probes, read, write
+from engram.formats._convert import convert, probes, read, write
+from engram.lifecycle.answer import answering
 from engram.records import Limits, Model
 
 
@@ -285,6 +286,55 @@ def varint(number: int) -> bytes:
         found += bytes([number & 127 | 128])
         number >>= 7
     return found + bytes([number])
+
+
+ELSEWHERE = {
+    "by time": """agraph (float[N, 3] x) => (float[N, 3] y, float[4, N, 3] each)
+        <int64 n = {4}, bool go = {1}, float by = {1.1}>
+        { y, each = Loop (n, go, x) <body: graph = inner (int64 i, bool on, float[N, 3] a)
+          => (bool out, float[N, 3] b, float[N, 3] scan)
+          { out = Identity (on) b = Mul (a, by) scan = Identity (b) }> }""",
+    "rows against rows": """agraph (float[N, 3] x) => (float[N, N] y)
+        { t = Transpose <perm = [1, 0]> (x) y = MatMul (x, t) }""",
+    "as many as there are": """agraph (float[N, 3] x) => (int64[2, M] y)
+        { big = Relu (x) y = NonZero (big) }""",
+}
+
+
+def written(text: str, path: Path) -> Path:
+    made = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]>\n{text}')
+    onnx.save(made, path)
+    return path
+
+
+@pytest.mark.parametrize("text", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_answers_whose_rows_are_not_along_the_first_axis_are_compared(text: str, tmp_path: Path):
+    certificate = convert(written(text, tmp_path / "a.onnx"), tmp_path / "b.onnx")
+    assert certificate.holds
+    assert certificate.rows == 64
+
+
+def test_pieces_of_another_shape_do_not_look_alike_when_joined():
+    one = [{"y": np.ones((n, 2 * n))} for n in (1, 7)]
+    other = [{"y": np.ones((2 * n, n))} for n in (1, 7)]
+    first, second = _answers.joined(one)["y"], _answers.joined(other)["y"]
+    assert first.shape == second.shape
+    assert not np.array_equal(first, second)
+
+
+def test_an_input_without_axes_takes_one_value(tmp_path: Path):
+    text = "agraph (float x, float[N] y) => (float[N] z) { z = Mul (x, y) }"
+    model = answering(read(written(text, tmp_path / "a.onnx")))
+    rows = np.arange(3000, dtype=np.float32)
+    for x in (2.0, np.float32(2), np.array(2, np.float32), [2.0]):
+        np.testing.assert_array_equal(model.predict({"x": x, "y": rows}).outputs["z"], rows * 2)
+    with pytest.raises(ShapeError, match="input 'x' takes one value for all rows, but has 2; give one"):
+        model.predict({"x": [1.0, 2.0], "y": rows})
+    alone = answering(read(written("agraph (float x) => (float y) { y = Add (x, x) }", tmp_path / "b.onnx")))
+    assert alone.predict(np.float32(2).reshape(())).outputs["y"] == 4
+    assert alone.predict({"x": 3}).outputs["y"] == 6
+    with pytest.raises(ShapeError, match="not ndarray"):
+        answering(read(written(ELSEWHERE["by time"], tmp_path / "c.onnx"))).predict(np.array(1.0))
 
 
 def test_weights_without_a_graph_cannot_be_written(models: dict[str, Model], tmp_path: Path):

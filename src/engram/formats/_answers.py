@@ -75,9 +75,24 @@ def pieces(model: Model, inputs: Piece, fixed: int = 0) -> list[Piece]:
 
 
 def joined(parts: Iterable[Answers]) -> Answers:
-    """The answers for all rows, from those for the pieces."""
+    """The answers for all rows, from those for the pieces.
+
+    An output is joined along the axis in which its pieces differ, which need not be the first: a recurrent network may
+    answer with time first.
+    """
     known = list(parts)
-    return {name: np.concatenate([np.atleast_1d(part[name]) for part in known]) for name in known[0]}
+    return {name: _one([np.atleast_1d(part[name]) for part in known]) for name in known[0]}
+
+
+def _one(arrays: Sequence[ndarray]) -> ndarray:
+    shapes = [array.shape for array in arrays]
+    if len({len(shape) for shape in shapes}) == 1:
+        differing = [axis for axis, lengths in enumerate(zip(*shapes, strict=True)) if len(set(lengths)) > 1]
+        if len(differing) < 2:
+            return np.concatenate(arrays, axis=(*differing, 0)[0])
+    # rows against rows, say: every number in order, each piece behind its lengths so that another shape still shows
+    flat = [(np.array(array.shape).astype(array.dtype), array.ravel()) for array in arrays]
+    return np.concatenate([piece for pair in flat for piece in pair])
 
 
 def told(model: Model, outputs: Answers) -> Answers:

@@ -41,7 +41,8 @@ def check(inputs: Mapping[str, ndarray], specs: Sequence[TensorSpec]) -> dict[st
 def pieces(inputs: Mapping[str, ndarray], size: int) -> Iterator[ndarray]:
     """Row numbers of each piece, int64, at most ``size`` of them; images of one size only in one piece."""
     ragged = [array for array in inputs.values() if _is_ragged(array)]
-    rows = len(next(iter(inputs.values()))) if inputs else 0
+    many = [array for array in inputs.values() if array.ndim]
+    rows = len(many[0]) if many else min(len(inputs), 1)  # inputs without axes are asked once
     keys = [tuple(np.shape(array[row]) for array in ragged) for row in range(rows)] if ragged else []
     groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
     for row, key in enumerate(keys):
@@ -55,7 +56,8 @@ def pieces(inputs: Mapping[str, ndarray], size: int) -> Iterator[ndarray]:
 def take(inputs: Mapping[str, ndarray], rows: ndarray) -> dict[str, ndarray]:
     """These rows of every input; images of one size become one array."""
     run = len(rows) > 0 and bool((np.diff(rows) == 1).all())
-    chosen = {n: a[int(rows[0]) : int(rows[0]) + len(rows)] if run else a[rows] for n, a in inputs.items()}
+    place = slice(int(rows[0]), int(rows[0]) + len(rows)) if run else rows
+    chosen = {name: array[place] if array.ndim else array for name, array in inputs.items()}
     return {name: np.stack(list(array)) if _is_ragged(array) else array for name, array in chosen.items()}
 
 
@@ -70,7 +72,7 @@ def gather(parts: Sequence[tuple[ndarray, Mapping[str, ndarray]]]) -> dict[str, 
     order = np.concatenate([rows for rows, _ in parts])
     back = np.argsort(order, kind="stable")
     sorted_already = bool((back[1:] > back[:-1]).all())
-    joined = {name: np.concatenate([outputs[name] for _, outputs in parts]) for name in parts[0][1]}
+    joined = {name: np.concatenate([np.atleast_1d(outputs[name]) for _, outputs in parts]) for name in parts[0][1]}
     return joined if sorted_already else {name: array[back] for name, array in joined.items()}
 
 
@@ -127,7 +129,7 @@ def _fits(array: ndarray, spec: TensorSpec, axes: dict[str, tuple[int, str]]) ->
 
 
 def _is_ragged(array: ndarray) -> bool:
-    return array.dtype == object and len(array) > 0 and isinstance(array[0], ndarray)
+    return array.dtype == object and array.size > 0 and array.ndim > 0 and isinstance(array[0], ndarray)
 
 
 def _axes(spec: TensorSpec) -> str:

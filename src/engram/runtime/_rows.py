@@ -26,7 +26,8 @@ def decode(rows: Any, inputs: tuple[TensorSpec, ...]) -> dict[str, ndarray]:  # 
 
     Args:
         rows: a list of dictionaries (one a row), a dictionary of columns, one dictionary of values (one row), a data
-            frame of polars or pandas, or, for a model with a single input, its values as an array or nested lists.
+            frame of polars or pandas, or, for a model with a single input, its values as an array or nested lists. An
+            input without axes takes one value for all rows.
         inputs: of the model's signature.
 
     Raises:
@@ -41,21 +42,42 @@ def decode(rows: Any, inputs: tuple[TensorSpec, ...]) -> dict[str, ndarray]:  # 
     for name in known:
         if name not in columns:
             raise ShapeError(f"column {name!r} is missing; {_closest(name, list(columns))}")
-    lengths = {name: len(column) for name, column in columns.items()}
+    many = [spec.name for spec in inputs if not _is_single(spec)]
+    lengths = {name: len(columns[name]) for name in many}
     for name, length in lengths.items():
-        if length != lengths[known[0]]:
-            raise ShapeError(f"column {name!r} has {length} rows, but {known[0]!r} has {lengths[known[0]]}")
-    return {spec.name: array(columns[spec.name], spec) for spec in inputs}
+        if length != lengths[many[0]]:
+            raise ShapeError(f"column {name!r} has {length} rows, but {many[0]!r} has {lengths[many[0]]}")
+    return {s.name: array(columns[s.name], s) if s.name in lengths else _one(columns[s.name], s) for s in inputs}
+
+
+def _is_bare(value: object) -> bool:
+    """Whether an array is one value without an axis."""
+    return isinstance(value, ndarray) and not value.ndim
+
+
+def _is_single(spec: TensorSpec) -> bool:
+    return spec.kind == "tensor" and not spec.shape
+
+
+def _one(column: Sequence[Any] | ndarray, spec: TensorSpec) -> ndarray:
+    """The one value of an input without axes."""
+    if len(column) != 1:
+        raise ShapeError(f"input {spec.name!r} takes one value for all rows, but has {len(column)}; give one")
+    return array(column, spec).reshape(())
 
 
 def _columns(rows: Any, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Sequence[Any] | ndarray]:  # noqa: ANN401
     if isinstance(rows, Mapping):
-        return _from_mapping(rows)
+        alone = {spec.name for spec in inputs if _is_single(spec)}
+        single = {name: [value] for name, value in rows.items() if name in alone and np.ndim(value) == 0}
+        return {**_from_mapping({n: v for n, v in rows.items() if n not in single}), **single}
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
         return _from_frame(rows)
     if isinstance(rows, Sequence) and not isinstance(rows, (str, bytes)) and all(isinstance(r, Mapping) for r in rows):
         return _from_records(rows, inputs)
-    if isinstance(rows, (str, bytes)) or not hasattr(rows, "__len__"):
+    if len(inputs) == 1 and _is_single(inputs[0]) and np.ndim(rows) == 0:
+        return {inputs[0].name: [rows]}
+    if isinstance(rows, (str, bytes)) or not hasattr(rows, "__len__") or _is_bare(rows):
         raise ShapeError(f"rows must be a list of dictionaries, a table or an array, not {type(rows).__name__}")
     if len(inputs) != 1:
         names = ", ".join(spec.name for spec in inputs)
@@ -65,6 +87,10 @@ def _columns(rows: Any, inputs: tuple[TensorSpec, ...]) -> Mapping[str, Sequence
 
 def _from_mapping(rows: Mapping[str, Any]) -> Mapping[str, Sequence[Any] | ndarray]:
     columns = {name: column.to_list() if _is_series(column) else column for name, column in rows.items()}
+    columns = {
+        name: column[()] if isinstance(column, ndarray) and not column.ndim else column
+        for name, column in columns.items()
+    }
     scalar = [not isinstance(column, (list, tuple, ndarray)) for column in columns.values()]
     if scalar and all(scalar):
         return {name: [value] for name, value in columns.items()}

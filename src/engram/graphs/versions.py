@@ -12,12 +12,13 @@ import onnx
 from onnx import defs, helper, inliner, version_converter
 
 from engram.errors import ConversionError
+from engram.graphs import older
 from engram.graphs.build import DOMAIN_ML, IR_VERSION, OPSET, OPSET_ML
 from engram.graphs.naming import subgraphs
 
 __all__ = ["pin"]
 
-_WRONG_BEFORE = {"Resize": 11, "Upsample": OPSET, "Hardmax": 13, "Scan": 9}
+_WRONG_BEFORE = {"Scan": 9, "GroupNormalization": 21}
 _PINNED = {"": OPSET, DOMAIN_ML: OPSET_ML}
 
 
@@ -60,6 +61,8 @@ def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
     modern.ir_version = IR_VERSION  # below 4 the converter looks for every initializer among the inputs
     _refuse_old_broadcasting(modern, version)
     _refuse_wrongly_converted(modern, version)
+    older.flatten_hardmax(modern.graph, version)
+    resized = older.resizes(modern.graph, version)
     try:
         converted = version_converter.convert_version(modern, OPSET)
     except (RuntimeError, version_converter.ConvertError, onnx.checker.ValidationError) as refused:
@@ -69,6 +72,7 @@ def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
             f"the graph is in operator set {version} and onnx cannot bring it to {OPSET}; "
             f"export it again with opset {OPSET}"
         ) from refused
+    older.settle_resizes(converted.graph, resized)
     lost = before - {tensor.name for tensor in converted.graph.initializer}
     if lost:
         raise ConversionError(
@@ -124,16 +128,17 @@ def _refuse_old_broadcasting(model: onnx.ModelProto, version: int) -> None:
 
 
 def _refuse_wrongly_converted(model: onnx.ModelProto, version: int) -> None:
-    """Refuse what the converter turns into something that answers differently, found by running both.
-
-    ``Resize`` and ``Upsample`` from before operator set 11 took their grid by another rule, and ``Hardmax`` from before
-    13 looked over all axes from its own on.
-    """
+    """Refuse what the converter turns into something that answers differently, or does not convert."""
     for node in _nodes(model.graph):
         if not _domain(node) and version < _WRONG_BEFORE.get(node.op_type, 0):
             raise ConversionError(
                 f"node {node.name or node.output[0]!r} is a {node.op_type} of operator set {version}, which means "
                 f"something else in {OPSET}; export it again with opset {OPSET}"
+            )
+        if node.op_type == "BatchNormalization" and any(a.name == "spatial" and not a.i for a in node.attribute):
+            raise ConversionError(
+                f"node {node.name or node.output[0]!r} is a BatchNormalization with spatial = 0, which {OPSET} has "
+                f"no more; export it again with opset {OPSET}"
             )
 
 

@@ -13,12 +13,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from sklearn import datasets, ensemble, linear_model, neural_network, preprocessing, svm, tree
-from sklearn.compose import ColumnTransformer
-from sklearn.decomposition import PCA
-from sklearn.feature_selection import VarianceThreshold
+from sklearn import (
+    datasets,
+    discriminant_analysis,
+    ensemble,
+    linear_model,
+    naive_bayes,
+    neighbors,
+    neural_network,
+    preprocessing,
+    svm,
+    tree,
+)
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.isotonic import IsotonicRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline, make_union
 
 import engram
@@ -54,6 +69,31 @@ CLASSIFIERS = [
     ensemble.ExtraTreesClassifier(5, random_state=0),
     ensemble.GradientBoostingClassifier(n_estimators=5),
     ensemble.HistGradientBoostingClassifier(max_iter=5),
+    svm.SVC(),
+    svm.SVC(kernel="poly", degree=2, decision_function_shape="ovo"),
+    svm.NuSVC(kernel="linear", nu=0.2),
+    neighbors.KNeighborsClassifier(4),
+    naive_bayes.GaussianNB(),
+    naive_bayes.MultinomialNB(),
+    naive_bayes.BernoulliNB(binarize=2.0),
+    discriminant_analysis.LinearDiscriminantAnalysis(),
+    ensemble.AdaBoostClassifier(n_estimators=4, random_state=0),
+    ensemble.BaggingClassifier(n_estimators=3, max_features=0.5, random_state=0),
+    ensemble.VotingClassifier(
+        [
+            ("a", linear_model.LogisticRegression()),
+            ("b", make_pipeline(PCA(2), tree.DecisionTreeClassifier(max_depth=2))),
+        ],
+        voting="soft",
+        weights=[2, 1],
+    ),
+    ensemble.StackingClassifier(
+        [("a", naive_bayes.GaussianNB()), ("b", tree.DecisionTreeClassifier(max_depth=2))], passthrough=True, cv=2
+    ),
+    CalibratedClassifierCV(svm.LinearSVC(), cv=2),
+    CalibratedClassifierCV(naive_bayes.GaussianNB(), cv=2),
+    OneVsRestClassifier(linear_model.LogisticRegression()),
+    GridSearchCV(linear_model.LogisticRegression(), {"C": [0.1, 1.0]}, cv=2, scoring="accuracy"),
 ]
 REGRESSORS = [
     neural_network.MLPRegressor(hidden_layer_sizes=(8,), max_iter=20, random_state=0),
@@ -64,6 +104,17 @@ REGRESSORS = [
     ensemble.RandomForestRegressor(5, random_state=0),
     ensemble.GradientBoostingRegressor(n_estimators=5),
     ensemble.HistGradientBoostingRegressor(max_iter=5),
+    ensemble.HistGradientBoostingRegressor(max_iter=5, loss="poisson"),
+    linear_model.PoissonRegressor(),
+    linear_model.TweedieRegressor(power=0),
+    svm.SVR(),
+    svm.NuSVR(kernel="sigmoid"),
+    neighbors.KNeighborsRegressor(3, p=1),
+    ensemble.BaggingRegressor(n_estimators=3, random_state=0),
+    ensemble.VotingRegressor([("a", linear_model.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=2))]),
+    ensemble.StackingRegressor([("a", linear_model.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=2))], cv=2),
+    TransformedTargetRegressor(linear_model.Ridge(), transformer=preprocessing.StandardScaler()),
+    TransformedTargetRegressor(linear_model.Ridge(), func=np.log1p, inverse_func=np.expm1),
 ]
 STEPS = [
     preprocessing.StandardScaler(),
@@ -80,6 +131,15 @@ STEPS = [
     PCA(2, whiten=True),
     VarianceThreshold(0.2),
     make_union(preprocessing.StandardScaler(), PCA(2)),
+    preprocessing.PolynomialFeatures(2),
+    preprocessing.PolynomialFeatures((2, 3), interaction_only=True, include_bias=False),
+    preprocessing.PowerTransformer(),
+    preprocessing.PowerTransformer("box-cox", standardize=False),
+    preprocessing.KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"),
+    preprocessing.KBinsDiscretizer(4, encode="ordinal", strategy="uniform"),
+    preprocessing.FunctionTransformer(np.log1p),
+    SelectKBest(k=2),
+    TruncatedSVD(2),
     "passthrough",
 ]
 FLOWERS = datasets.load_iris(return_X_y=True)
@@ -250,6 +310,37 @@ def test_rare_unknown_and_missing_categories_are_encoded_as_in_scikit_learn(enco
     compared(fitted, kept(fitted, tmp_path / "a.pkl"), rows)
 
 
+def test_targets_at_once_answer_side_by_side(tmp_path: Path):
+    fitted = MultiOutputRegressor(linear_model.Ridge()).fit(PATIENTS[0], np.stack([PATIENTS[1], -PATIENTS[1]], axis=1))
+    compared(fitted, kept(fitted, tmp_path / "a.pkl"), PATIENTS[0])
+
+
+def test_an_imputer_also_tells_where_the_gaps_were(people, tmp_path: Path):
+    rows = people[0][["age", "hours"]].assign(
+        school=people[0].school.where(people[0].hours > 25, np.nan).astype(object)
+    )
+    filled = ColumnTransformer([
+        ("numbers", SimpleImputer(add_indicator=True), ["age", "hours"]),
+        ("words", make_pipeline(SimpleImputer(strategy="most_frequent"), preprocessing.OneHotEncoder()), ["school"]),
+    ])  # fmt: skip
+    fitted = make_pipeline(filled, linear_model.LogisticRegression()).fit(rows, people[1])
+    compared(fitted, kept(fitted, tmp_path / "a.pkl"), rows)
+
+
+@pytest.mark.parametrize("form", ["5.pkl", "plain.joblib", "whole.skops"])
+def test_what_is_made_of_others_is_proven_from_every_form(form: str, tmp_path: Path):
+    near = neighbors.KNeighborsClassifier(4, algorithm="kd_tree")
+    grown = ensemble.GradientBoostingClassifier(n_estimators=2)
+    voted = ensemble.VotingClassifier([("a", grown), ("b", near)], voting="soft")
+    function = preprocessing.FunctionTransformer(np.log1p)
+    search = GridSearchCV(make_pipeline(function, voted), {"votingclassifier__weights": [None, [1, 2]]}, cv=2)
+    KEEP[form](search.fit(*TUMORS), tmp_path / form)
+    compared(search, tmp_path / form, TUMORS[0])
+    certificate = convert(tmp_path / form, tmp_path / "a.onnx")
+    assert [one.output for one in certificate.differences] == ["probabilities"]
+    assert certificate.served == ("", "")
+
+
 def test_chances_are_held_against_those_of_scikit_learn_itself(tmp_path: Path):
     fitted = linear_model.SGDClassifier(loss="modified_huber", random_state=0).fit(*TUMORS)
     told = reader.run(kept(fitted, tmp_path / "a.pkl"), {"features": TUMORS[0]})
@@ -300,9 +391,7 @@ def test_a_file_that_names_anything_else_is_refused_and_nothing_run(tmp_path: Pa
 def test_estimators_that_are_not_known_or_not_fitted_are_named(tmp_path: Path):
     for form in ("5.pkl", "plain.joblib", "whole.skops"):
         KEEP[form](IsotonicRegression(), tmp_path / form)
-        with pytest.raises(
-            ConversionError, match=rf"^{form} holds a IsotonicRegression .* of scikit-learn that is not"
-        ):
+        with pytest.raises(ConversionError, match=rf"^{form}: IsotonicRegression is no estimator .* are ARD"):
             read(tmp_path / form)
     with pytest.raises(FormatError, match="perhaps never fitted"):
         read(kept(linear_model.LinearRegression(), tmp_path / "b.pkl"))

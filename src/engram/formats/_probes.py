@@ -29,9 +29,10 @@ _FREE_AXIS = 8
 _SIDE = 32
 _CENTURY = (0.0, 2_000_000_000.0)
 _LARGEST = 1e100
+_ABOVE_ZERO = 1e-3
 _USUAL_VALUES = 2**26
 _MOST_VALUES = 2**28
-_REMEMBERED = ("min", "max", "mean", "std", "examples", "values", "closed", "height", "width")
+_REMEMBERED = ("min", "max", "mean", "std", "examples", "values", "closed", "positive", "height", "width")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,8 @@ def _numbers(spec: TensorSpec, seen: Mapping[str, Any], generator: np.random.Gen
         edges = [0.0, 1.0, np.nan]
     if not spec.takes_gaps:
         edges = [edge for edge in edges if not math.isnan(edge)]
+    if seen.get("positive") is True:
+        drawn, edges = np.abs(drawn) + _ABOVE_ZERO, [edge for edge in edges if not edge <= 0]
     return _with_edges(drawn, edges).astype(spec.dtype)
 
 
@@ -271,6 +274,8 @@ def _spread(spec: TensorSpec, seen: Mapping[str, Any], drawn: ndarray) -> ndarra
     """Columns of an array about the mean of each, where these are remembered, and around 0 where not."""
     mean, spread = _list(seen, "mean"), _list(seen, "std")
     width = drawn.shape[1] if len(spec.shape) == 2 and drawn.ndim == 2 else 0
+    if seen.get("positive") is True:
+        drawn = np.abs(drawn) + _ABOVE_ZERO
     if not width or {len(mean), len(spread)} != {width} or not all(map(_usable, [*mean, *spread])):
         return drawn
     return np.asarray(drawn * np.array(spread, np.float64) + np.array(mean, np.float64))

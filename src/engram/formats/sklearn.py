@@ -16,7 +16,7 @@ from pathlib import Path
 
 from numpy import ndarray
 
-from engram.errors import ConversionError, MissingLibrary
+from engram.errors import ConversionError, FormatError, MissingLibrary
 from engram.formats import _files, _worker
 from engram.formats._archive import MAGIC
 from engram.formats._faults import typed
@@ -53,7 +53,11 @@ def read(path: Path, limits: Limits) -> Model:
         FormatError: the file is damaged, was never fitted, or names what is not allowed.
         ConversionError: a step or an estimator has no graph.
     """
-    return drawn(inert(path, limits))
+    found = inert(path, limits)
+    try:
+        return drawn(found)
+    except (ConversionError, FormatError) as refused:
+        raise type(refused)(f"{path.name}: {refused}") from refused
 
 
 @typed
@@ -61,14 +65,10 @@ def inert(path: Path, limits: Limits) -> Estimator:
     """The estimator as it stands in a file: names and values, nothing living.
 
     Raises:
-        ConversionError: it holds a class of scikit-learn that is not read.
         FormatError: as ``read``.
     """
-    try:
-        packed = _files.beginning(path).startswith(MAGIC)
-        return estimator(skops.read(path, limits) if packed else unpickled(path, ALLOWED, limits), path.name)
-    except ConversionError as unread:
-        raise ConversionError(f"{path.name} holds {unread}") from None
+    packed = _files.beginning(path).startswith(MAGIC)
+    return estimator(skops.read(path, limits) if packed else unpickled(path, ALLOWED, limits), path.name)
 
 
 def write(model: Model, path: Path) -> None:

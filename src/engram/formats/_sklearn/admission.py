@@ -19,7 +19,14 @@ from engram.formats._sklearn.preparing import parts, steps
 
 __all__ = ["Admitted", "admitted"]
 
-_SEVERAL = {"FeatureUnion": "transformer_list", "VotingClassifier": "estimators_", "VotingRegressor": "estimators_"}
+_SEVERAL = {
+    "FeatureUnion": "transformer_list",
+    "StackingClassifier": "estimators_",
+    "StackingRegressor": "estimators_",
+    "TransformedTargetRegressor": "regressor_",
+    "VotingClassifier": "estimators_",
+    "VotingRegressor": "estimators_",
+}
 _PASSING = frozenset({
     "FunctionTransformer", "MaxAbsScaler", "MinMaxScaler", "PowerTransformer", "QuantileTransformer", "RobustScaler",
     "StandardScaler", "VarianceThreshold",
@@ -45,6 +52,7 @@ class Admitted:
         gap: what a missing word is called: ``nan`` or ``none``.
         known: categories, most of them words.
         closed: whether no others are taken.
+        positive: whether all numbers must be above 0.
         mean, std: of the numbers in training; NaN where nothing tells.
     """
 
@@ -52,6 +60,7 @@ class Admitted:
     gap: str = "nan"
     known: tuple[Any, ...] = ()
     closed: bool = False
+    positive: bool = False
     mean: float = np.nan
     std: float = np.nan
 
@@ -60,7 +69,12 @@ class Admitted:
         one = self if self.known or not other.known else other
         told = self if np.isfinite(self.mean) else other
         return replace(
-            one, gaps=self.gaps and other.gaps, closed=self.closed or other.closed, mean=told.mean, std=told.std
+            one,
+            gaps=self.gaps and other.gaps,
+            closed=self.closed or other.closed,
+            positive=self.positive or other.positive,
+            mean=told.mean,
+            std=told.std,
         )
 
     def statistics(self) -> Mapping[str, Any]:
@@ -70,6 +84,8 @@ class Admitted:
             found["values"] = [[one, 0] for one in self.known]
         if self.closed:
             found["closed"] = True
+        if self.positive:
+            found["positive"] = True
         if np.isfinite(self.mean) and np.isfinite(self.std):
             found |= {"mean": self.mean, "std": self.std}
         return found
@@ -94,8 +110,15 @@ def admitted(chain: Sequence[Estimator | None], count: int, *, after: bool = Fal
     if first.kind == "SimpleImputer":
         return _filled(first, admitted(rest, count, after=after))
     if first.kind in _PASSING:
-        return _scaled(first, admitted(rest, count, after=after))
-    return [Admitted(gaps=_takes_gaps(chain[:1], after=after))] * count
+        after_it = _scaled(first, admitted(rest, count, after=after))
+        return [replace(one, positive=_wants_positive(first)) for one in after_it]
+    return [Admitted(gaps=_takes_gaps(chain[:1], after=after), positive=_wants_positive(first))] * count
+
+
+def _wants_positive(estimator: Estimator) -> bool:
+    function = estimator.get("func") if estimator.kind == "FunctionTransformer" else None
+    named = getattr(function, "name", "") in {"log", "log1p", "sqrt"}
+    return named or estimator.kind == "MultinomialNB" or estimator.get("method") == "box-cox"
 
 
 def _side_by_side(estimator: Estimator, count: int, follows: bool) -> list[Admitted]:
@@ -109,7 +132,8 @@ def _side_by_side(estimator: Estimator, count: int, follows: bool) -> list[Admit
 
 def _all_of(estimator: Estimator, count: int, follows: bool) -> list[Admitted]:
     found: list[Admitted] | None = None
-    for one in estimator.get(_SEVERAL[estimator.kind]) or ():
+    held = estimator.get(_SEVERAL[estimator.kind])
+    for one in held if isinstance(held, list) else [held]:
         step = one[-1] if isinstance(one, (list, tuple)) and one else one
         if isinstance(step, Estimator):
             inner = admitted(steps(step), count, after=follows)

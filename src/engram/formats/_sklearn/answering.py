@@ -6,44 +6,28 @@ their names and the type they have in the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy import ndarray
 
 from engram.errors import ConversionError, FormatError
 from engram.formats._sklearn import trees
+from engram.formats._sklearn.answer import Answer, Draw
+from engram.formats._sklearn.columns import Columns
+from engram.formats._sklearn.comparing import COMPARING
 from engram.formats._sklearn.estimator import Estimator
+from engram.formats._sklearn.preparing import prepared, steps
+from engram.formats._sklearn.together import TOGETHER
 from engram.formats._sklearn.trees import Tree
 from engram.graphs.build import Builder, element_type
 
-__all__ = ["KINDS", "Answer", "answered"]
+__all__ = ["KINDS", "answered", "draw", "whole"]
 
 _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "identity": ""}
 _DOUBLE, _SINGLE = element_type("float64"), element_type("float32")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an estimator answers.
-
-    Attributes:
-        value: in the graph, (batch, width).
-        kind: as of a ``TensorSpec``.
-        width: how many numbers a row.
-        labels: the classes; empty for a regression.
-        note: what a reader should know of it; empty if nothing.
-    """
-
-    value: str
-    kind: str
-    width: int
-    labels: tuple[str, ...] = ()
-    note: str = ""
-
-
-Draw = Callable[[Builder, Estimator, str, int], Answer]
 _HAIR = 1e-6
 _GUESSED = "it has no probabilities; those here follow from its decision values and were never fitted"
 
@@ -61,13 +45,49 @@ def answered(builder: Builder, estimator: Estimator, value: str, columns: int) -
         ConversionError: there is no graph for it.
         FormatError: it is damaged, or was fitted on other columns.
     """
-    known = KINDS.get(estimator.kind)
-    if known is None:
-        raise ConversionError(f"{estimator} is no estimator that is read; there are {', '.join(sorted(KINDS))}")
+    known = draw(estimator)
     wanted = estimator.get("n_features_in_")
     if wanted is not None and wanted != columns:
         raise FormatError(f"{estimator} was fitted on {wanted} columns, but is given {columns}")
     return known(builder, estimator, value, columns)
+
+
+def draw(estimator: Estimator) -> Draw:
+    """How an estimator is drawn.
+
+    Raises:
+        ConversionError: there is no graph for it.
+    """
+    joined, known = TOGETHER.get(estimator.kind), KINDS.get(estimator.kind)
+    if joined is not None:
+        return lambda builder, one, value, columns: joined(builder, one, value, columns, whole)
+    if known is None:
+        there = ", ".join(sorted({*KINDS, *TOGETHER}))
+        raise ConversionError(f"{estimator} is no estimator of scikit-learn that is read; there are {there}")
+    return known
+
+
+def whole(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
+    """Draw an estimator within another, with the steps before it where it is a pipeline.
+
+    Args:
+        builder: of the graph.
+        estimator: or a pipeline.
+        value: its columns, float64 (batch, columns).
+        columns: how many there are.
+
+    Raises:
+        ConversionError: as ``answered``.
+        FormatError: as ``answered``.
+    """
+    found = [one for one in steps(estimator) if one is not None]
+    if not found:
+        raise FormatError(f"{estimator} is a pipeline without an estimator")
+    given, scope = Columns(columns, whole=value), builder.scope
+    for step in found[:-1]:
+        given = prepared(builder, step, given)
+    builder.scope = scope
+    return answered(builder, found[-1], given.numbers(builder, estimator), given.count)
 
 
 def _network(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
@@ -119,6 +139,14 @@ def _line(builder: Builder, estimator: Estimator, value: str, columns: int) -> t
 def _linear(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
     drawn, width = _line(builder, estimator, value, columns)
     return Answer(drawn, "value", width)
+
+
+def _raised(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
+    """A linear model of the logarithm, or of the target itself where that can be below 0."""
+    drawn, width = _line(builder, estimator, value, columns)
+    power, link = estimator.number("power", 1.0), estimator.get("link", "auto")
+    direct = estimator.kind == "TweedieRegressor" and (link == "identity" or (link == "auto" and power <= 0))
+    return Answer(drawn if direct else builder.node("Exp", drawn), "value", width)
 
 
 def _logistic(builder: Builder, estimator: Estimator, value: str, columns: int) -> Answer:
@@ -295,7 +323,8 @@ def _histogram(builder: Builder, estimator: Estimator, value: str, columns: int)
     start = estimator.array("_baseline_prediction").reshape(-1).astype(np.float64)
     drawn = builder.node("Add", drawn, builder.constant(start, "start"))
     if "Regressor" in estimator.kind:
-        estimator.demand("loss", _DIRECT)
+        if estimator.demand("loss", (*_DIRECT, "poisson", "gamma")) in {"poisson", "gamma"}:
+            drawn = builder.node("Exp", drawn)
         return Answer(drawn, "value", width)
     return Answer(drawn, "logit" if width == 1 else "logits", width, estimator.labels())
 
@@ -304,11 +333,14 @@ KINDS: Mapping[str, Draw] = {
     **dict.fromkeys(("MLPClassifier", "MLPRegressor"), _network),
     **dict.fromkeys(
         ("ARDRegression", "BayesianRidge", "ElasticNet", "ElasticNetCV", "HuberRegressor", "Lars", "Lasso", "LassoCV",
-         "LinearRegression", "LinearSVR", "Ridge", "RidgeCV", "SGDRegressor"),
+         "LassoLars", "LassoLarsCV", "LinearRegression", "LinearSVR", "MultiTaskElasticNet", "MultiTaskLasso",
+         "OrthogonalMatchingPursuit", "QuantileRegressor", "Ridge", "RidgeCV", "SGDRegressor"),
         _linear,
     ),
     **dict.fromkeys(("LogisticRegression", "LogisticRegressionCV"), _logistic),
-    **dict.fromkeys(("LinearSVC", "Perceptron", "RidgeClassifier", "SGDClassifier"), _descended),
+    **dict.fromkeys(("LinearSVC", "Perceptron", "RidgeClassifier", "RidgeClassifierCV", "SGDClassifier"), _descended),
+    **dict.fromkeys(("GammaRegressor", "PoissonRegressor", "TweedieRegressor"), _raised),
+    "LinearDiscriminantAnalysis": _logistic,
     **dict.fromkeys(
         ("DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"), _tree
     ),
@@ -316,6 +348,7 @@ KINDS: Mapping[str, Draw] = {
         ("ExtraTreesClassifier", "ExtraTreesRegressor", "RandomForestClassifier", "RandomForestRegressor"), _forest
     ),
     **dict.fromkeys(("GradientBoostingClassifier", "GradientBoostingRegressor"), _boosted),
+    **COMPARING,
     **dict.fromkeys(("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"), _histogram),
 }  # fmt: skip
 """Estimators by the names of their classes."""

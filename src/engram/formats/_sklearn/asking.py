@@ -15,13 +15,19 @@ import numpy as np
 import sklearn
 from numpy import ndarray
 from sklearn import (
+    calibration,
     compose,
     decomposition,
+    discriminant_analysis,
     dummy,
     ensemble,
     feature_selection,
     impute,
     linear_model,
+    multiclass,
+    multioutput,
+    naive_bayes,
+    neighbors,
     neural_network,
     pipeline,
     preprocessing,
@@ -36,15 +42,17 @@ from sklearn.tree._tree import Tree
 from engram.errors import FormatError, MissingLibrary
 from engram.formats import sklearn as reader
 from engram.formats._pickle import Reference
+from engram.formats._sklearn.deriving import FUNCTIONS
 from engram.formats._sklearn.estimator import Estimator, label
 from engram.records import Limits
 
 __all__ = ["answers"]
 
 _MODULES = (
-    compose, decomposition, dummy, ensemble, feature_selection, impute, linear_model, neural_network, pipeline,
-    preprocessing, svm, tree,
+    calibration, compose, decomposition, discriminant_analysis, dummy, ensemble, feature_selection, impute,
+    linear_model, multiclass, multioutput, naive_bayes, neighbors, neural_network, pipeline, preprocessing, svm, tree,
 )  # fmt: skip
+_TYPES = frozenset({"bool_", "float16", "float32", "float64", "int16", "int32", "int64", "int8", "str_", "uint8"})
 _LOSSES: Mapping[str, Mapping[str, Any]] = {
     "AbsoluteError": {},
     "ExponentialLoss": {},
@@ -53,12 +61,15 @@ _LOSSES: Mapping[str, Mapping[str, Any]] = {
     "HalfMultinomialLoss": {"n_classes": 3},
     "HalfPoissonLoss": {},
     "HalfSquaredError": {},
+    "HalfTweedieLoss": {"power": 1.5},
+    "HalfTweedieLossIdentity": {"power": 0.0},
     "PinballLoss": {"quantile": 0.5},
 }
 """Losses, of which answering asks only the link, with what they cannot be made without."""
 _DECIDED = frozenset({
     "GradientBoostingClassifier", "HistGradientBoostingClassifier", "LinearSVC", "LogisticRegression",
-    "LogisticRegressionCV", "Perceptron", "RidgeClassifier", "SGDClassifier",
+    "LinearDiscriminantAnalysis", "LogisticRegressionCV", "NuSVC", "Perceptron", "RidgeClassifier", "RidgeClassifierCV",
+    "SGDClassifier", "SVC",
 })  # fmt: skip
 """Classifiers whose decision values the graph gives."""
 
@@ -108,6 +119,8 @@ def _raw(estimator: Any, table: Any) -> ndarray | None:  # noqa: ANN401 - scikit
         last = estimator.steps[-1][1]
         given = estimator[:-1].transform(table) if len(estimator.steps) > 1 else table
     rows = len(table)
+    if hasattr(last, "_joint_log_likelihood"):
+        return np.asarray(last.predict_log_proba(given), dtype=np.float64)
     if hasattr(last, "_forward_pass_fast"):
         activation, last.out_activation_ = last.out_activation_, "identity"
         found = np.asarray(last._forward_pass_fast(given)).reshape(rows, -1)  # noqa: SLF001 - no other way to logits
@@ -154,7 +167,8 @@ class _Built:
         if isinstance(found, Estimator):
             return self._object(found)
         if isinstance(found, Reference):
-            return getattr(np, found.name, None) if found.module == "numpy" else None
+            known = found.module == "numpy" and (found.name in FUNCTIONS or found.name in _TYPES)
+            return getattr(np, found.name) if known else None
         if type(found) in {list, tuple}:
             return type(found)(self.value(one) for one in found)
         if isinstance(found, ndarray):
@@ -176,6 +190,10 @@ class _Built:
             return None
         made = kind.__new__(kind)
         vars(made).update({name: self.value(one) for name, one in found.state.items()})
+        if hasattr(made, "_fit_method"):  # the tree of neighbors was not kept; without it all rows are compared
+            made._fit_method, made._tree = "brute", None  # noqa: SLF001
+        if getattr(made, "decision_function_shape", "ovr") != "ovr":
+            made.decision_function_shape = "ovr"
         return made
 
     def _tree(self, found: Estimator) -> Any:  # noqa: ANN401 - a tree of scikit-learn

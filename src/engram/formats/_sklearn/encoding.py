@@ -44,7 +44,7 @@ def _one_hot(builder: Builder, estimator: Estimator, columns: Columns) -> Column
     dropped = next((one for one in map(estimator.get, _DROPPED) if isinstance(one, ndarray)), None)
     wholes, width = [], 0
     for place, categories in enumerate(_categories(estimator, columns.count)):
-        found = _held(builder, estimator, columns.column(builder, place), categories)
+        found = _held(builder, estimator, columns, place)
         seldom = _grouped(estimator, place, len(categories))
         kept = list(range(len(categories) if seldom is None else int(seldom.max()) + 1))
         if seldom is not None:
@@ -94,7 +94,7 @@ def _ordinal(builder: Builder, estimator: Estimator, columns: Columns) -> Column
     rest = -1.0 if unknown is None else float(unknown)
     wholes = []
     for place, categories in enumerate(_categories(estimator, columns.count)):
-        found = _held(builder, estimator, columns.column(builder, place), categories)
+        found = _held(builder, estimator, columns, place)
         seldom = _grouped(estimator, place, len(categories))
         codes = (np.arange(len(categories)) if seldom is None else seldom).astype(np.float64)
         codes[[is_gap(one) for one in categories.tolist()]] = estimator.number("encoded_missing_value", np.nan)
@@ -122,9 +122,12 @@ def _coded(builder: Builder, found: str, codes: ndarray, rest: float) -> str:
     return value
 
 
-def _held(builder: Builder, estimator: Estimator, column: str, categories: ndarray) -> str:
-    """A yes or no for each category, float64 (batch, categories)."""
-    values = categories.tolist()
+def _held(builder: Builder, estimator: Estimator, columns: Columns, place: int) -> str:
+    """A yes or no for each category of a column, float64 (batch, categories)."""
+    categories = _categories(estimator, columns.count)[place]
+    column, values = columns.column(builder, place), categories.tolist()
+    if _worded(categories) and not columns.text(place):
+        raise ConversionError(f"{estimator} reads words, which is read only in front of all estimators")
     axis = builder.constant([1], dtype="int64")
     gaps = np.array([is_gap(one) for one in values])
     if _worded(categories):

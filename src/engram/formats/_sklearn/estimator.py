@@ -107,9 +107,10 @@ class Estimator:
             FormatError: there are none.
         """
         found = self.state.get(name)
-        kept = self.state.get("_label_binarizer")
-        if found is None and isinstance(kept, Estimator):  # RidgeClassifier before 1.1 looks them up there
-            found = kept.get(name)
+        # RidgeClassifier before 1.1 looks them up there, and one against the rest always
+        for kept in (self.state.get("_label_binarizer"), self.state.get("label_binarizer_")):
+            if found is None and isinstance(kept, Estimator):
+                found = kept.get(name)
         if not isinstance(found, ndarray) or found.ndim != 1 or not len(found):
             raise FormatError(f"{self} has no {name} of one axis; answers for several targets are not read")
         return tuple(label(one) for one in found.tolist())

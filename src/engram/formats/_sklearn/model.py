@@ -15,11 +15,11 @@ from numpy import ndarray
 
 from engram.errors import FormatError
 from engram.formats._sklearn.admission import Admitted, admitted
-from engram.formats._sklearn.answering import answered
+from engram.formats._sklearn.answering import answered, draw
 from engram.formats._sklearn.columns import Columns
 from engram.formats._sklearn.estimator import Estimator
-from engram.formats._sklearn.preparing import prepared, steps, texts
-from engram.graphs.build import Builder
+from engram.formats._sklearn.preparing import drawing, prepared, steps, texts
+from engram.graphs.build import Builder, element_type
 from engram.graphs.weights import detach
 from engram.records import Model, Signature, TensorSpec
 
@@ -44,13 +44,14 @@ def model(estimator: Estimator) -> Model:
     if last is None:
         raise FormatError(f"{estimator} is a pipeline without an estimator")
     before = [one for one in found[: _place(found, last)] if one is not None]
+    _read_at_all(before, last)
     raw, features, preprocessing = _before(estimator, before, found[0])
     holds = held(estimator)
     raw, statistics = _told(raw, holds)
     network = Builder([features], name="network")
     answer = answered(network, last, _FEATURES, int(features.shape[1]))
-    network.node("Identity", answer.value, name=_ANSWER)
     kind = "float64" if _width(last) == np.float64 else "float32"
+    network.node("Cast", answer.value, name=_ANSWER, to=element_type(kind))
     output = TensorSpec(_ANSWER, kind, ("batch", answer.width))
     graph, weights = detach(onnx.ModelProto.FromString(network.finish([output])))
     said = TensorSpec(_ANSWER, kind, ("batch", answer.width), kind=answer.kind)
@@ -58,6 +59,13 @@ def model(estimator: Estimator) -> Model:
     if answer.note:
         source["note"] = answer.note
     return Model(graph, weights, Signature(raw, (said,)), preprocessing, answer.labels, source, statistics)
+
+
+def _read_at_all(before: Sequence[Estimator], last: Estimator) -> None:
+    """Refuse what has no graph by its name, before anything else is found to be missing in it."""
+    for one in before:
+        drawing(one)
+    draw(last)
 
 
 def _place(found: list[Estimator | None], last: Estimator) -> int:
@@ -103,10 +111,11 @@ def _told(
         columns = {"mean": [one.mean for one in holds], "std": [one.std for one in holds]}
         known = np.isfinite(list(columns.values())).all()
         gaps = all(one.gaps for one in holds)
-        return (replace(spec, gaps=True if gaps else None),), {spec.name: columns} if known else {}
+        found = {**(columns if known else {}), **({"positive": True} if any(one.positive for one in holds) else {})}
+        return (replace(spec, gaps=True if gaps else None),), {spec.name: found} if found else {}
     specs = tuple(replace(spec, gaps=one.gaps) for spec, one in zip(raw, holds, strict=True))
-    found = {spec.name: one.statistics() for spec, one in zip(raw, holds, strict=True)}
-    return specs, {name: one for name, one in found.items() if one}
+    told = {spec.name: one.statistics() for spec, one in zip(raw, holds, strict=True)}
+    return specs, {name: one for name, one in told.items() if one}
 
 
 def _named(names: tuple[str, ...], held: tuple[bool, ...]) -> tuple[TensorSpec, ...]:
@@ -141,10 +150,12 @@ def _entries(estimator: Estimator) -> Iterator[Estimator]:
     first = next((one for one in steps(estimator) if one is not None), None)
     if first is not None and first is not estimator:
         yield first
-    for one in first.get("transformer_list") or () if first is not None else ():
-        inner = one[1] if isinstance(one, (list, tuple)) and len(one) == 2 else None
-        if isinstance(inner, Estimator):
-            yield from _entries(inner)
+    for name in ("transformer_list", "estimators_", "regressor_"):
+        held = first.get(name) if first is not None else None
+        for one in held if isinstance(held, list) else [held]:
+            inner = one[1] if isinstance(one, (list, tuple)) and len(one) == 2 else one
+            if isinstance(inner, Estimator):
+                yield from _entries(inner)
 
 
 def _learned(estimator: Estimator) -> list[ndarray]:

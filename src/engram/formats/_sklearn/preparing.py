@@ -13,12 +13,13 @@ import numpy as np
 from numpy import ndarray
 
 from engram.errors import ConversionError, FormatError
+from engram.formats._sklearn import deriving
 from engram.formats._sklearn.columns import Columns
 from engram.formats._sklearn.encoding import ENCODERS, is_of_words
 from engram.formats._sklearn.estimator import Estimator
 from engram.graphs.build import Builder
 
-__all__ = ["PREPARE", "parts", "prepared", "steps", "texts"]
+__all__ = ["PREPARE", "drawing", "parts", "prepared", "steps", "texts"]
 
 Prepare = Callable[[Builder, Estimator, Columns], Columns]
 
@@ -30,11 +31,22 @@ def prepared(builder: Builder, estimator: Estimator, columns: Columns) -> Column
         ConversionError: there is no graph for the step.
         FormatError: it is damaged.
     """
-    known = PREPARE.get(estimator.kind)
-    if known is None:
-        raise ConversionError(f"{estimator} is no step that is read; there are {', '.join(sorted(PREPARE))}")
+    known = drawing(estimator)
     builder.scope = estimator.where or estimator.kind
     return known(builder, estimator, columns)
+
+
+def drawing(estimator: Estimator) -> Prepare:
+    """How a step is drawn.
+
+    Raises:
+        ConversionError: there is no graph for it.
+    """
+    known = PREPARE.get(estimator.kind)
+    if known is None:
+        there = ", ".join(sorted(PREPARE))
+        raise ConversionError(f"{estimator} is no step of scikit-learn that is read; there are {there}")
+    return known
 
 
 def steps(estimator: Estimator) -> list[Estimator | None]:
@@ -191,8 +203,22 @@ def _min_max(builder: Builder, estimator: Estimator, columns: Columns) -> Column
 
 
 def _filled(builder: Builder, estimator: Estimator, columns: Columns) -> Columns:
-    """Gaps become a learned value; columns without any value in training were dropped."""
-    estimator.demand("add_indicator", (False,))
+    """Gaps become a learned value, and columns may follow that tell where they were."""
+    made = _without_gaps(builder, estimator, columns)
+    told = estimator.get("indicator_")
+    if not estimator.get("add_indicator") or not isinstance(told, Estimator) or not told.array("features_", 1).size:
+        return made
+    flags = deriving.missing(builder, Estimator(told.kind, told.state, estimator.where), columns)
+    if made.whole:
+        whole = builder.node("Concat", made.whole, flags.whole, axis=1)
+        return Columns(made.count + flags.count, whole=whole)
+    parts = tuple(flags.column(builder, place) for place in range(flags.count))
+    texts = made.texts + (False,) * flags.count
+    return Columns(made.count + flags.count, parts=made.parts + parts, texts=texts)
+
+
+def _without_gaps(builder: Builder, estimator: Estimator, columns: Columns) -> Columns:
+    """Gaps filled; columns without any value in training were dropped."""
     found = estimator.get("statistics_")
     if not isinstance(found, ndarray) or found.shape != (columns.count,):
         raise FormatError(f"{estimator} has no statistics_ for {columns.count} columns")
@@ -259,23 +285,32 @@ def _selected(builder: Builder, estimator: Estimator, columns: Columns) -> Colum
     return columns.chosen(builder, np.flatnonzero(variances > bound).tolist())
 
 
-def _untouched(builder: Builder, estimator: Estimator, columns: Columns) -> Columns:  # noqa: ARG001 - as the others
-    estimator.demand("func", (None,))
-    return columns
+def _bent(builder: Builder, estimator: Estimator, columns: Columns) -> Columns:
+    made = deriving.bent(builder, estimator, columns)
+    scaler = estimator.get("_scaler")
+    if estimator.get("standardize", default=True) and isinstance(scaler, Estimator):
+        return _moved(("mean_", ""), ("scale_", ""))(builder, scaler, made)
+    return made
 
 
 PREPARE: Mapping[str, Prepare] = {
     "Binarizer": _binary,
     "ColumnTransformer": _side_by_side,
     "FeatureUnion": _union,
-    "FunctionTransformer": _untouched,
+    "FunctionTransformer": deriving.called,
+    "KBinsDiscretizer": deriving.binned,
     "MaxAbsScaler": _moved(("", ""), ("scale_", "")),
     "MinMaxScaler": _min_max,
+    "MissingIndicator": deriving.missing,
     "Normalizer": _normalized,
     "PCA": _turned,
+    "PolynomialFeatures": deriving.multiplied,
+    "PowerTransformer": _bent,
     "RobustScaler": _moved(("center_", "with_centering"), ("scale_", "with_scaling")),
+    "SelectKBest": deriving.best,
     "SimpleImputer": _filled,
     "StandardScaler": _moved(("mean_", "with_mean"), ("scale_", "with_std")),
+    "TruncatedSVD": _turned,
     "VarianceThreshold": _selected,
     **ENCODERS,
 }

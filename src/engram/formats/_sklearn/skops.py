@@ -25,7 +25,7 @@ __all__ = ["SCHEMA", "read"]
 
 SCHEMA: Final = "schema.json"
 _DEEPEST = 100
-_IGNORED: Final = frozenset({"LossNode", "MethodNode", "RandomGeneratorNode", "RandomStateNode"})
+_IGNORED: Final = frozenset({"LossNode", "MaskedArrayNode", "MethodNode", "RandomGeneratorNode", "RandomStateNode"})
 """Nodes of what only training asks."""
 
 
@@ -101,8 +101,8 @@ class _Reader:
 
     def _of_objects(self, values: list[Any], shape: tuple[int, ...]) -> Any:  # noqa: ANN401 - an array
         flat: list[Any] = values
-        while len(flat) != np.prod(shape, dtype=object) and flat and all(isinstance(one, list) for one in flat):
-            flat = [inner for one in flat for inner in one]
+        for _ in shape[1:]:
+            flat = [inner for one in flat for inner in (one if isinstance(one, list) else [one])]
         if len(flat) != np.prod(shape, dtype=object):
             raise FormatError(f"{self._where}: an array does not hold as many as its shape says")
         made = np.empty(len(flat), object)
@@ -141,6 +141,7 @@ class _Reader:
 _LOADERS: Final[Mapping[str, Callable[[_Reader, Mapping[str, Any], int], Any]]] = {
     "DTypeNode": _Reader._dtype,  # noqa: SLF001
     "DictNode": _Reader._dict,  # noqa: SLF001 - its own methods, by the names of the file
+    "FunctionNode": _Reader._type,  # noqa: SLF001 - a name, which is never called
     "JsonNode": _Reader._json,  # noqa: SLF001
     "ListNode": _Reader._list,  # noqa: SLF001
     "NdArrayNode": _Reader._array,  # noqa: SLF001

@@ -1,27 +1,32 @@
 """What a pickle of an estimator may name, and the estimator that its records tell of.
 
-Classes of scikit-learn are kept as records under exactly the names below, wherever in scikit-learn they lived in the
-release that wrote the file. What is named beside them (random generators, losses) is read past and dropped, because no
-answer depends on it.
+Classes of scikit-learn are kept as records, wherever in scikit-learn they lived in the release that wrote the file:
+names and values, of which nothing is ever called. One that has no graph is refused where it takes part in an answer.
+What is named beside them (random generators, losses, scores) is read past and dropped, because no answer depends on it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy import ndarray
 
-from engram.errors import ConversionError, FormatError
+from engram.errors import FormatError
 from engram.formats._pickle import ARRAYS, CONTAINERS, KEPT, OBJECTS, Allowed, Inert, Reference, Unfinished, Word
 from engram.formats._sklearn.answering import KINDS
+from engram.formats._sklearn.deriving import FUNCTIONS
 from engram.formats._sklearn.estimator import Estimator
 from engram.formats._sklearn.preparing import PREPARE
 
-__all__ = ["ALLOWED", "CLASSES", "estimator", "unread"]
+__all__ = ["ALLOWED", "CLASSES", "estimator"]
 
 _PACKAGE = "sklearn"
+_CLASS, _WORD = re.compile(r"_?[A-Z][A-Za-z0-9_]*"), re.compile(r"[a-z][a-z0-9_]*")
+_SCORING = ("sklearn.metrics.", "sklearn.feature_selection.")
+_SEARCHES = frozenset({"GridSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV", "RandomizedSearchCV"})
 _COMPILED: Final = "__pyx_unpickle_"
 _COMPILED_LOSSES: Final = "_loss"
 """What releases from 1.5 on call the module of their compiled losses, which is not where it lies."""
@@ -68,7 +73,7 @@ class _Made:
             return self._known[id(found)]
         made = found
         if isinstance(found, Inert):
-            made = Estimator(found.name, {name: self.value(one) for name, one in _state(found)})
+            made = self._estimator(found)
         elif isinstance(found, ndarray) and found.dtype.kind == "O":
             made = np.empty(found.shape, object)
             made.reshape(-1)[:] = [self.value(one) for one in found.reshape(-1).tolist()]
@@ -76,6 +81,15 @@ class _Made:
             made = type(found)(self.value(one) for one in found)
         self._known[id(found)] = made
         return made
+
+    def _estimator(self, found: Inert) -> Estimator:
+        """An object by its attributes; a search is what it found best."""
+        state = dict(_state(found))
+        if found.name in _SEARCHES and "best_estimator_" in state:
+            best = self.value(state["best_estimator_"])
+            if isinstance(best, Estimator):
+                return best
+        return Estimator(found.name, {name: self.value(one) for name, one in state.items()})
 
 
 def _state(found: Inert) -> Iterator[tuple[str, Any]]:
@@ -137,24 +151,20 @@ def _drop(*given: object) -> object:  # noqa: ARG001 - whatever it is made of is
     return Inert("numpy.random", "generator")
 
 
-def unread(module: str, name: str) -> ConversionError:
-    """The refusal of a class that is scikit-learn's and merely has no graph here; nothing is wrong with the file."""
-    kinds = f"estimators {', '.join(sorted(KINDS))}; steps {', '.join(sorted(PREPARE))}"
-    return ConversionError(f"a {name} ({module}), a class of scikit-learn that is not read; there are the {kinds}")
-
-
 class _Allowed(dict[tuple[str, str], Allowed]):
     """The table, in which the classes stand under every module of scikit-learn."""
 
     def __missing__(self, key: tuple[str, str]) -> Allowed:
         module, name = key
         if module in {_PACKAGE, _COMPILED_LOSSES} or module.startswith(f"{_PACKAGE}."):
-            if name in CLASSES:
+            if _CLASS.fullmatch(name):
                 return KEPT
             if name.startswith(_COMPILED) and name.removeprefix(_COMPILED) in CLASSES:
                 return _drop
-            if name.isidentifier() and name[0].isupper():
-                raise unread(module, name)
+            if name == "newObj":  # how trees of neighbors are made, which keep the rows a second time
+                return _drop
+            if module.startswith(_SCORING) and _WORD.fullmatch(name):  # by which a search or a selection chose
+                return Word(Reference(module, name))
         raise KeyError(key)
 
     def get(self, key: tuple[str, str], default: Any = None) -> Any:  # noqa: ANN401 - as of a dictionary
@@ -171,6 +181,11 @@ def _table() -> Iterator[tuple[tuple[str, str], Allowed]]:
         yield key, special.get(key[1], entry) if key[0].startswith("numpy") else entry
     for name in ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool_", "str_", "bool"):
         yield ("numpy", name), Word(Reference("numpy", name))
+    for name in FUNCTIONS:
+        yield ("numpy", name), Word(Reference("numpy", name))
+    for module in ("numpy.ma.core", "numpy.ma"):
+        yield (module, "_mareconstruct"), _drop
+        yield (module, "MaskedArray"), Word(Reference(module, "MaskedArray"))
     for module in ("builtins", "__builtin__"):
         yield (module, "slice"), _slice
     for module in ("numpy.random._pickle", "numpy.random"):

@@ -1,5 +1,6 @@
 """What ``inspect`` says of a model, and its picture."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -7,6 +8,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from engram.formats._convert import write
@@ -103,3 +105,56 @@ def test_the_picture_holds_every_layer_and_no_markup_of_a_strangers_name(tmp_pat
     assert "]]>&" in names
     assert "Relu" in names
     assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
+
+
+def checkpoint(path: Path) -> torch.nn.Module:
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 3))
+    optimizer = torch.optim.AdamW(
+        [{"params": net[0].parameters(), "lr": 0.5}, {"params": net[2].parameters()}], lr=0.25
+    )
+    net(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 30)
+    with torch.no_grad():
+        net[0].weight[:, :2] = 1e-40
+        net[2].bias.fill_(float("nan"))
+    parts = {"state_dict": net.state_dict(), "optimizer": optimizer.state_dict(), "lr_scheduler": schedule.state_dict()}
+    torch.save({**parts, "epoch": 7, "note": "from the cluster"}, path)
+    return net
+
+
+def test_a_file_of_weights_alone_is_told_tensor_by_tensor_with_its_training(tmp_path: Path):
+    net = checkpoint(tmp_path / "a.pt")
+    seen = inspect(str(tmp_path / "a.pt"), store="", settings=Settings(), picture=tmp_path / "a.svg")
+    assert [(one.name, one.dtype, one.shape, one.size) for one in seen.tensors] == [
+        (name, str(value.dtype)[6:], tuple(value.shape), value.nbytes) for name, value in net.state_dict().items()
+    ]
+    found = seen.training
+    assert (found.optimizer, found.epoch, found.step) == ("AdamW", 7, 1)
+    assert [group.options["lr"] for group in found.groups] == [0.5, 0.25]
+    assert found.groups[1].parameters == ("2.weight", "2.bias")
+    assert found.slots == {"step": 4, "exp_avg": 4, "exp_avg_sq": 4}
+    assert found.scheduler["step_size"] == 30
+    assert found.rest == ("note",)
+    assert "training state" in seen.carries
+    assert "weight '0.weight' holds 16 numbers too small for all their digits (denormal)" in seen.suspicious
+    assert "weight '2.bias' holds 3 numbers that are NaN or infinite" in seen.suspicious
+    assert json.loads(json.dumps(seen.as_json()))["training"]["slots"]["exp_avg"] == 4
+    root = ET.fromstring((tmp_path / "a.svg").read_text())
+    words = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert words == ["a.pt: 100 parameters in 9 tensors", "0", "40", "1", "33", "2", "27"]
+
+
+def test_the_name_of_a_layer_ends_before_its_shape(tmp_path: Path):
+    ends = [TensorSpec("x", "float32", ("batch", 512, 5, 6)), TensorSpec("y", "float32", ("batch", 512, 1, 1))]
+    b = Builder(ends[:1])
+    b.node("GlobalAveragePool", "x", name="y")
+    graph, _ = detach(onnx.load_from_string(b.finish(ends[1:])))
+    write(Model(graph, {}, Signature(tuple(ends[:1]), tuple(ends[1:]))), tmp_path / "a.onnx")
+    inspect(str(tmp_path / "a.onnx"), store="", settings=Settings(), picture=tmp_path / "a.svg")
+    groups = ET.fromstring((tmp_path / "a.svg").read_text()).iter("{http://www.w3.org/2000/svg}g")
+    (layer,) = (group for group in groups if group.get("class") == "pool")
+    name, shape = layer.iter("{http://www.w3.org/2000/svg}text")
+    assert name.text.startswith("GlobalA")
+    # in DejaVu Sans, the widest of the fonts, a bold letter of this size takes up to 8.4 and a plain one up to 7.3
+    assert float(name.get("x")) + 8.4 * len(name.text) < float(shape.get("x")) - 7.3 * len(shape.text)

@@ -26,6 +26,8 @@ def inspect(
     json: bool = JSON,
 ) -> None:
     """Show the layers of a model, what it costs and what is odd about it, without running anything of it."""
+    from rich.markup import escape
+
     from engram import settings
     from engram.lifecycle.inspect import inspect as look
 
@@ -34,11 +36,15 @@ def inspect(
         show_json(seen.as_json())
         return
     made = f"  made by {seen.kind}" if seen.kind else ""
-    say(f"[bold]{seen.name}[/]{made}  {seen.parameters:,} parameters in {len(seen.layers)} layers")
+    where = f"{len(seen.layers):,} layers" if seen.layers else f"{len(seen.tensors):,} tensors"
+    say(f"[bold]{escape(seen.name)}[/]{made}  {seen.parameters:,} parameters in {where}")
     pairs(_facts(seen))
     if seen.layers:
         say()
         _layers(seen)
+    elif seen.tensors:
+        say()
+        _tensors(seen)
     for sentence in seen.suspicious:
         notice(sentence)
     if out is not None:
@@ -49,11 +55,48 @@ def _facts(seen: Inspected) -> dict[str, str]:
     assumed = ", ".join(f"{axis} = {length}" for axis, length in seen.assumed.items() if length != 1)
     facts = {"carries": ", ".join(seen.carries)}
     facts |= {"in": _specs(seen.signature.inputs), "out": _specs(seen.signature.outputs)}
-    facts["memory"] = f"{size(seen.weight_bytes)} of weights, {size(seen.peak_bytes)} at most beside them for one row"
+    beside = f", {size(seen.peak_bytes)} at most beside them for one row" if seen.layers else ""
+    facts["memory"] = f"{size(seen.weight_bytes)} of weights{beside}"
     facts["operations"] = f"{_count(seen.operations)} for one row{f', where {assumed}' if assumed else ''}"
     if seen.labels:
         facts["labels"] = ", ".join(seen.labels[:8]) + (f" and {len(seen.labels) - 8} more" * (len(seen.labels) > 8))
-    return {key: value for key, value in facts.items() if value and (seen.layers or key in {"carries", "labels"})}
+    if not seen.layers:
+        del facts["operations"]
+    return {key: value for key, value in (facts | _training(seen)).items() if value}
+
+
+def _training(seen: Inspected) -> dict[str, str]:
+    """What training would go on from, a line each."""
+    if seen.training is None:
+        return {}
+    found = seen.training
+    kept = ", ".join(f"{slot} of {count:,}" for slot, count in found.slots.items())
+    facts = {"training": f"epoch {found.epoch:,}, step {found.step:,}, {size(found.size)}"}
+    if found.groups:
+        facts["optimizer"] = (found.optimizer or "of an unknown class") + (f": {kept}" if kept else "")
+    for number, group in enumerate(found.groups):
+        facts[f"group {number}"] = f"{len(group.parameters):,} parameters, {_options(group.options)}"
+    facts["schedule"] = _options(found.scheduler)
+    facts["average"] = f"of {found.average:,} weights" if found.average else ""
+    facts["also"] = ", ".join(found.rest)
+    return facts
+
+
+def _options(options: Mapping[str, object]) -> str:
+    """The settings that say something; a switch that is off, and what a schedule keeps for itself, do not."""
+    telling = {name: value for name, value in options.items() if value is not False and not name.startswith("_")}
+    return ", ".join(f"{name} = {value}" for name, value in telling.items())
+
+
+def _tensors(seen: Inspected) -> None:
+    """Every tensor, with the module it belongs to where that begins."""
+    rows, before = [], ""
+    for tensor in seen.tensors:
+        end = tensor.name[len(tensor.module) + 1 :] if tensor.module else tensor.name
+        shown, before = tensor.module if tensor.module != before else "", tensor.module
+        rows.append((shown, end, tensor.dtype, _shape(tensor.shape) or "1", tensor.count, size(tensor.size)))
+    headings = ("module", "tensor", "type", "shape", "numbers", "memory")
+    table(headings, rows, right=("numbers", "memory"))
 
 
 def _layers(seen: Inspected) -> None:

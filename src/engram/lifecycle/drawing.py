@@ -1,24 +1,24 @@
 """A network as an SVG picture: layers from top to bottom, in the color of what they do, and what flows between them.
 
-The picture stands by itself (no script, no font from elsewhere) and is bright or dark as its reader's screen is. All
-words go through a serializer, so that whatever a name in a stranger's file holds stays a word.
+Each row of the picture is as high as its highest layer; an edge that passes a row goes straight down through it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from string import Template
 from xml.etree import ElementTree as ET
 
 from engram.graphs.layers import Layer, Network
+from engram.lifecycle.picture import HEAD, LETTER, MARGIN, clean, fitted, page, shape, text
 from engram.records import Signature
 from engram.store.relations.layout import Spot, place
 
 __all__ = ["drawn"]
 
-_WIDTH, _TALL, _LOW, _BETWEEN, _MARGIN, _HEAD = 250.0, 54.0, 28.0, 26.0, 28.0, 64.0
-_LETTER = 6.6
+_WIDTH, _TALL, _LOW, _BETWEEN = 250.0, 54.0, 28.0, 26.0
+_WIDE, _BOLD = 7.3, 8.4
+"""The width of a letter of a shape and of a name in the widest of the fonts."""
 _MOST = 2_000
 """Layers in one picture; a larger one is nothing that a person looks at."""
 
@@ -28,29 +28,6 @@ _KINDS: Mapping[str, frozenset[str]] = {
     "pool": frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax"}),
     "time": frozenset({"LSTM", "GRU", "RNN", "Loop", "Scan", "If"}),
 }
-_COLORS = """
-text { fill: $soft; } .page { fill: $page; } .title, .name { fill: $ink; }
-.frame { fill: $card; stroke: $edge; } .end .frame { stroke: $ink; } .edge { stroke: $line; } .arrow { fill: $line; }
-.weights .bar { fill: $weights; } .plain .bar { fill: $line; } .sum .bar { fill: $sum; } .norm .bar { fill: $norm; }
-.pool .bar { fill: $pool; } .time .bar { fill: $time; } .end .bar { fill: $ink; }
-"""
-_BRIGHT = {
-    "page": "#ffffff", "card": "#ffffff", "ink": "#1f2933", "soft": "#5f6c7b", "line": "#9aa5b1", "edge": "#cbd2d9",
-    "weights": "#0b6bb5", "sum": "#2f7d4f", "norm": "#b8860b", "pool": "#a23b72", "time": "#7a5195",
-}  # fmt: skip
-_DARK = {
-    "page": "#14181d", "card": "#1d232a", "ink": "#e6eaee", "soft": "#9aa7b5", "line": "#66727f", "edge": "#3a444f",
-    "weights": "#5cb0f0", "sum": "#6cc48e", "norm": "#e3b341", "pool": "#e58bbb", "time": "#c49be0",
-}  # fmt: skip
-_STYLE = f"""
-text {{ font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif;
-  font-size: 12px; }}
-.title {{ font-size: 17px; font-weight: 600; }} .name {{ font-weight: 600; }} .frame {{ stroke-width: 1.2; }}
-.edge {{ fill: none; stroke-width: 1.5; }}
-{Template(_COLORS).substitute(_BRIGHT)}
-@media (prefers-color-scheme: dark) {{ {Template(_COLORS).substitute(_DARK)} }}
-"""
-"""Colors are spelled out and not variables of CSS, which programs other than browsers do not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,36 +58,36 @@ def drawn(title: str, network: Network, signature: Signature) -> str:
     spots, passed = place(dict.fromkeys(cards, _WIDTH), edges, early=lambda _: True)
     tops = _tops(cards, spots)
     last = max(spot.column for spot in spots.values())
-    wide = 2 * _MARGIN + max(spot.middle for spot in spots.values()) + _WIDTH / 2
-    high = tops[last] + max(card.height for name, card in cards.items() if spots[name].column == last) + _MARGIN
-    root = _page(max(wide, 2 * _MARGIN + len(_clean(title)) * 10), high, title)
+    wide = 2 * MARGIN + max(spot.middle for spot in spots.values()) + _WIDTH / 2
+    high = tops[last] + max(card.height for name, card in cards.items() if spots[name].column == last) + MARGIN
+    root = page(max(wide, 2 * MARGIN + len(clean(title)) * 10), high, title)
     for edge in edges:
         ET.SubElement(root, "path", {
             "class": "edge", "d": _path(edge, spots, passed[edge], tops, cards), "marker-end": "url(#arrow)"
         })  # fmt: skip
     for name, card in cards.items():
-        _draw(root, card, _MARGIN + spots[name].middle - _WIDTH / 2, tops[spots[name].column])
+        _draw(root, card, MARGIN + spots[name].middle - _WIDTH / 2, tops[spots[name].column])
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
 def _cards(network: Network, signature: Signature) -> Iterator[tuple[str, _Card]]:
     for number, spec in enumerate(signature.inputs):
-        yield _id(-1 - number), _Card("end", spec.name, _shape(spec.shape), "", f"input {spec.name}, {spec.dtype}")
+        yield _id(-1 - number), _Card("end", spec.name, shape(spec.shape), "", f"input {spec.name}, {spec.dtype}")
     for number, layer in enumerate(network.layers[:_MOST]):
         yield _id(number), _layer(layer)
     for number, spec in enumerate(signature.outputs):
-        yield f"out {number}", _Card("end", spec.name, _shape(spec.shape), "", f"output {spec.name}, {spec.dtype}")
+        yield f"out {number}", _Card("end", spec.name, shape(spec.shape), "", f"output {spec.name}, {spec.dtype}")
 
 
 def _layer(layer: Layer) -> _Card:
     kind = next((kind for kind, operators in _KINDS.items() if layer.operator in operators), "")
     kind = kind or ("weights" if layer.parameters else "plain")
-    weights = ", ".join(f"{name} {_shape(shape)}" for name, shape in layer.parameters.items())
+    weights = ", ".join(f"{name} {shape(axes)}" for name, axes in layer.parameters.items())
     whole = "\n".join(filter(None, (f"{layer.name}: {layer.operator}", weights, f"{layer.operations:,} operations")))
     if not layer.parameters:
-        return _Card(kind, layer.operator, _shape(layer.shape), "", whole)
+        return _Card(kind, layer.operator, shape(layer.shape), "", whole)
     below = f"{layer.operator}, {layer.size:,} parameters"
-    return _Card(kind, layer.name, _shape(layer.shape), below, whole)
+    return _Card(kind, layer.name, shape(layer.shape), below, whole)
 
 
 def _edges(network: Network, signature: Signature) -> list[tuple[str, str]]:
@@ -130,7 +107,7 @@ def _tops(cards: Mapping[str, _Card], spots: Mapping[str, Spot]) -> list[float]:
     heights = [0.0] * (max(spot.column for spot in spots.values()) + 1)
     for name, card in cards.items():
         heights[spots[name].column] = max(heights[spots[name].column], card.height)
-    tops, at = [], _HEAD
+    tops, at = [], HEAD
     for height in heights:
         tops.append(at)
         at += height + _BETWEEN
@@ -146,13 +123,13 @@ def _path(
 ) -> str:
     """From the bottom of one card to the top of another, straight down wherever it passes a row."""
     source, target = edge
-    x, y = _MARGIN + spots[source].middle, tops[spots[source].column] + cards[source].height
+    x, y = MARGIN + spots[source].middle, tops[spots[source].column] + cards[source].height
     path = f"M{x:g} {y:g}"
     for spot in passed:
-        end = (_MARGIN + spot.middle, tops[spot.column])
+        end = (MARGIN + spot.middle, tops[spot.column])
         path += f"{_bend((x, y), end)}V{tops[spot.column + 1] - _BETWEEN:g}"
         x, y = end[0], tops[spot.column + 1] - _BETWEEN
-    return path + _bend((x, y), (_MARGIN + spots[target].middle, tops[spots[target].column]))
+    return path + _bend((x, y), (MARGIN + spots[target].middle, tops[spots[target].column]))
 
 
 def _bend(begin: tuple[float, float], end: tuple[float, float]) -> str:
@@ -160,47 +137,15 @@ def _bend(begin: tuple[float, float], end: tuple[float, float]) -> str:
     return f"C{begin[0]:g} {begin[1] + half:g} {end[0]:g} {end[1] - half:g} {end[0]:g} {end[1]:g}"
 
 
-def _page(wide: float, high: float, title: str) -> ET.Element:
-    size = {"width": f"{wide:g}", "height": f"{high:g}", "viewBox": f"0 0 {wide:g} {high:g}"}
-    root = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "role": "img", **size})
-    ET.SubElement(root, "title").text = _clean(title)
-    ET.SubElement(root, "style").text = _STYLE
-    shape = {"markerWidth": "8", "markerHeight": "8", "viewBox": "0 0 10 10", "refX": "8.5", "refY": "5"}
-    marks = ET.SubElement(root, "defs")
-    mark = ET.SubElement(marks, "marker", {"id": "arrow", "orient": "auto", "markerUnits": "userSpaceOnUse", **shape})
-    ET.SubElement(mark, "path", {"d": "M0 0.8 L9.2 5 L0 9.2 Z", "class": "arrow"})
-    ET.SubElement(root, "rect", {"class": "page", "width": "100%", "height": "100%", "rx": "10"})
-    _text(root, (_MARGIN, 38), _clean(title), "title")
-    return root
-
-
 def _draw(root: ET.Element, card: _Card, x: float, y: float) -> None:
     group = ET.SubElement(root, "g", {"class": card.kind, "transform": f"translate({x:g} {y:g})"})
-    ET.SubElement(group, "title").text = "\n".join(map(_clean, card.whole.split("\n")))
+    ET.SubElement(group, "title").text = "\n".join(map(clean, card.whole.split("\n")))
     box = {"width": f"{_WIDTH:g}", "height": f"{card.height:g}", "rx": "7"}
     ET.SubElement(group, "rect", {"class": "frame", **box})
     ET.SubElement(group, "rect", {"class": "bar", "y": "7", "width": "4", "height": f"{card.height - 14:g}", "rx": "2"})
-    room = int((_WIDTH - 40) / _LETTER)
-    _text(group, (14, 19), _fitted(card.name, max(room - len(card.right), 8)), "name")
-    _text(group, (_WIDTH - 12, 19), _fitted(card.right, room), "", anchor="end")
+    room = int((_WIDTH - 40) / LETTER)
+    right = fitted(card.right, room - 9)
+    text(group, (14, 19), fitted(card.name, int((_WIDTH - 40 - len(right) * _WIDE) / _BOLD)), "name")
+    text(group, (_WIDTH - 12, 19), right, "", anchor="end")
     if card.below:
-        _text(group, (14, 40), _fitted(card.below, room + 4), "")
-
-
-def _text(parent: ET.Element, at: tuple[float, float], words: str, kind: str, *, anchor: str = "start") -> None:
-    said = {"x": f"{at[0]:g}", "y": f"{at[1]:g}", "text-anchor": anchor} | ({"class": kind} if kind else {})
-    ET.SubElement(parent, "text", said).text = words
-
-
-def _shape(axes: Sequence[int | str]) -> str:
-    return "×".join(str(axis) for axis in axes)
-
-
-def _clean(words: str) -> str:
-    """Words on one line, without characters that XML forbids or that turn text around."""
-    return "".join(letter for letter in " ".join(words.split()) if letter.isprintable())
-
-
-def _fitted(words: str, room: int) -> str:
-    clean = _clean(words)
-    return clean if len(clean) <= room else f"{clean[: max(room - 6, 1)]}…{clean[-4:]}"
+        text(group, (14, 40), fitted(card.below, room + 4), "")

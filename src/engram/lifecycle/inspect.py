@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engram.formats._convert import read
+from engram.formats._convert import left, read, read_state
 from engram.graphs.layers import Layer, Network, network
 from engram.graphs.signature import signature as declared
 from engram.lifecycle.drawing import drawn
+from engram.lifecycle.holding import Held, Training, held, odd_slots, training
 from engram.lifecycle.places import open_store
+from engram.lifecycle.size_drawing import sizes_drawn
 from engram.lifecycle.suspicions import suspicions
 from engram.lifecycle.whole import write
-from engram.records import Model, Signature
+from engram.records import Model, Signature, TrainingState
 from engram.settings import Settings
 
 __all__ = ["Inspected", "inspect"]
@@ -25,7 +27,7 @@ class Inspected:
     Attributes:
         name: the file or the version.
         kind: what framework it says to come from; empty if it does not say.
-        carries: the parts that are there: graph, weights, preprocessing, labels, statistics, source.
+        carries: the parts that are there: graph, weights, preprocessing, labels, statistics, source, training state.
         parameters: numbers in its weights.
         weight_bytes: bytes of its weights.
         peak_bytes: bytes that intermediate results of one row take at the worst moment.
@@ -35,6 +37,8 @@ class Inspected:
         layers: in the order they run.
         labels: the classes.
         suspicious: one sentence for each thing that is odd.
+        tensors: its weights one by one.
+        training: what training would go on from; None where there is nothing.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Inspected:
     layers: tuple[Layer, ...]
     labels: tuple[str, ...]
     suspicious: tuple[str, ...]
+    tensors: tuple[Held, ...] = ()
+    training: Training | None = None
 
     def as_json(self) -> dict[str, object]:
         """As plain JSON values."""
@@ -69,16 +75,17 @@ def inspect(place: str, *, store: str, settings: Settings, picture: Path | None 
         VersionNotFound: there is neither a file nor a version of this name.
         UsageError: the picture cannot be written.
     """
-    model: Model = read(place) if Path(place).exists() else open_store(store, settings).load(place)
+    model, state = _opened(place, store, settings)
     found = network(model.graph, model.weights) if model.graph else Network((), (), 0, 0, {})
     if picture is not None:
         title = f"{Path(place).name}: {model.parameters:,} parameters, {found.operations:,} operations a row"
-        ends = declared(model.graph) if model.graph else model.signature
-        write(picture, drawn(title, found, ends), "choose another place with -o")
+        alone = f"{Path(place).name}: {model.parameters:,} parameters in {len(model.weights):,} tensors"
+        made = drawn(title, found, declared(model.graph)) if model.graph else sizes_drawn(alone, held(model.weights))
+        write(picture, made, "choose another place with -o")
     return Inspected(
         name=place,
         kind=str(model.source.get("framework", "")),
-        carries=_carried(model),
+        carries=_carried(model, state),
         parameters=model.parameters,
         weight_bytes=sum(array.nbytes for array in model.weights.values()),
         peak_bytes=found.memory,
@@ -87,11 +94,20 @@ def inspect(place: str, *, store: str, settings: Settings, picture: Path | None 
         signature=model.signature,
         layers=found.layers,
         labels=model.labels,
-        suspicious=suspicions(model),
+        suspicious=(*suspicions(model), *(odd_slots(state) if state is not None else ()), *left(model, state)),
+        tensors=held(model.weights),
+        training=training(state) if state is not None else None,
     )
 
 
-def _carried(model: Model) -> tuple[str, ...]:
+def _opened(place: str, store: str, settings: Settings) -> tuple[Model, TrainingState | None]:
+    if Path(place).exists():
+        return read(place), read_state(place)
+    opened = open_store(store, settings)
+    return opened.load(place), opened.state(place) if "training" in opened.version(place).holds else None
+
+
+def _carried(model: Model, state: TrainingState | None) -> tuple[str, ...]:
     parts = {
         "graph": model.graph,
         "weights": model.weights,
@@ -100,4 +116,4 @@ def _carried(model: Model) -> tuple[str, ...]:
         "statistics": model.statistics,
         "source": model.source,
     }
-    return tuple(name for name, part in parts.items() if part)
+    return (*(name for name, part in parts.items() if part), *(["training state"] if state is not None else []))

@@ -17,6 +17,8 @@ from engram.records import Model
 __all__ = ["suspicions"]
 
 _LARGE = 1e6
+_FEW = 0.01
+"""The share of denormal numbers that half precision has by chance stays below this."""
 _SHOWN = 5
 _STARTS_AT_ZERO = ("bias", "beta", "running_mean", "moving_mean", "num_batches_tracked")
 _BRANCHING = frozenset({"If", "Loop", "Scan"})
@@ -42,6 +44,8 @@ def _of_weights(model: Model) -> Iterator[str]:
                 yield f"weight {name!r} {list(array.shape)} is zero throughout"
         elif (largest := float(np.abs(plain).max())) > _LARGE:
             yield f"weight {name!r} reaches {largest:.3g}, far outside of what training leaves"
+        elif (small := _denormal(plain)) > plain.size * _FEW:
+            yield f"weight {name!r} holds {small:,} numbers too small for all their digits (denormal)"
         elif array.ndim > 1 and (dead := _dead(plain)):
             yield f"weight {name!r} has {dead:,} of {len(plain):,} rows that are zero throughout: pruned, or dead"
 
@@ -51,6 +55,10 @@ def _floating(array: ndarray) -> ndarray | None:
     if array.dtype.kind == "f":
         return array
     return array.astype(np.float32) if "float" in array.dtype.name else None
+
+
+def _denormal(array: ndarray) -> int:
+    return int(np.count_nonzero((array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny)))
 
 
 def _dead(array: ndarray) -> int:

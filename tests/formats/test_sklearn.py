@@ -40,6 +40,8 @@ import engram
 from engram.errors import ConversionError, FormatError, ShapeError
 from engram.formats import sklearn as reader
 from engram.formats._convert import convert, read, write
+from engram.formats._pickle import Inert
+from engram.formats._sklearn.unpickled import estimator
 from engram.records import Limits, Model
 from engram.runtime import onnxruntime
 
@@ -415,3 +417,18 @@ def test_a_compressed_file_that_unpacks_to_too_much_is_refused(tmp_path: Path):
     (tmp_path / "a.joblib").write_bytes(bz2.compress(start + bytes(200_000_000)))
     with pytest.raises(FormatError, match=r"^a\.joblib unpacks to over 100 times its size"):
         reader.read(tmp_path / "a.joblib", Limits())
+
+
+def test_parts_that_share_each_other_do_not_grow_to_any_number(tmp_path: Path):
+    inner: Any = linear_model.Ridge().fit(*PATIENTS)
+    for _ in range(40):
+        outer = ensemble.VotingRegressor([("a", inner), ("b", inner)])
+        outer.estimators_ = [inner, inner]
+        inner = outer
+    with pytest.raises(FormatError, match="once written out"):
+        read(kept(inner, tmp_path / "a.pkl"))
+    record: Any = Inert("sklearn", "Ridge", (), {})
+    for _ in range(40):  # as a file of skops may say it, which a pickle may not
+        record = Inert("sklearn", "VotingRegressor", (), {"estimators_": [record, record]})
+    with pytest.raises(FormatError, match=r"^a has [\d,]+ parts once written out, but only [\d,]+ of them differ"):
+        estimator(record, "a")

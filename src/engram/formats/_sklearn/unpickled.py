@@ -8,7 +8,7 @@ What is named beside them (random generators, losses, scores) is read past and d
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +25,8 @@ __all__ = ["ALLOWED", "CLASSES", "estimator"]
 
 _PACKAGE = "sklearn"
 _CLASS, _WORD = re.compile(r"_?[A-Z][A-Za-z0-9_]*"), re.compile(r"[a-z][a-z0-9_]*")
+_SHARED, _FEW = 10, 10_000
+"""How often parts may be shared: a few that share each other would grow to any number once they are drawn."""
 _SCORING = ("sklearn.metrics.", "sklearn.feature_selection.")
 _SEARCHES = frozenset({"GridSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV", "RandomizedSearchCV"})
 _COMPILED: Final = "__pyx_unpickle_"
@@ -54,10 +56,14 @@ def estimator(found: Any, where: str) -> Estimator:  # noqa: ANN401 - what a pic
     Raises:
         FormatError: it held something else.
     """
-    made = _Made().value(found)
+    known = _Made()
+    made = known.value(found)
     if not isinstance(made, Estimator):
         kind = type(found).__name__
         raise FormatError(f"{where} holds a {kind} and no estimator of scikit-learn; keep the estimator itself")
+    count, distinct = known.parts(made), len(known)
+    if count > _SHARED * distinct + _FEW:
+        raise FormatError(f"{where} has {count:,} parts once written out, but only {distinct:,} of them differ")
     return made
 
 
@@ -66,6 +72,26 @@ class _Made:
 
     def __init__(self) -> None:
         self._known: dict[int, Any] = {}
+        self._counts: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        """How many values there are, each counted once."""
+        return len(self._known)
+
+    def parts(self, made: Any) -> int:  # noqa: ANN401 - any value
+        """How many estimators there are, one that is shared counted wherever it stands."""
+        inner: Iterable[Any] = ()
+        if isinstance(made, Estimator):
+            inner = made.state.values()
+        elif type(made) in {list, tuple}:
+            inner = made
+        elif isinstance(made, ndarray) and made.dtype.kind == "O":
+            inner = made.reshape(-1).tolist()
+        else:
+            return 0
+        if id(made) not in self._counts:
+            self._counts[id(made)] = sum(map(self.parts, inner)) + isinstance(made, Estimator)
+        return self._counts[id(made)]
 
     def value(self, found: Any) -> Any:  # noqa: ANN401 - any value
         """A value, its records turned into estimators."""

@@ -342,3 +342,11 @@ def test_weights_without_a_graph_cannot_be_written(models: dict[str, Model], tmp
     for name in ("m.onnx", "m.json"):
         with pytest.raises(ConversionError, match="write safetensors"):
             write(bare, tmp_path / name)
+
+
+def test_a_node_without_a_name_is_called_by_what_it_makes(tmp_path):
+    text = "agraph (float[N, 3] x) => (float[N, M] odd) { odd = com.example.Strange (x) }"
+    made = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17, "com.example": 1]>\n{text}')
+    onnx.save(made, tmp_path / "a.onnx")
+    with pytest.raises(FormatError, match=r"node 'odd' is com\.example\.Strange"):
+        read(tmp_path / "a.onnx")

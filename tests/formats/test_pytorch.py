@@ -557,6 +557,14 @@ def test_a_checkpoint_of_lightning_is_taken_apart(form, path):
     assert state.slots[score] == 0.25
 
 
+def test_a_checkpoint_is_read_by_the_suffix_of_the_example_for_imagenet(tmp_path):
+    net, optimizer = trained()
+    parts = {"state_dict": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}
+    file = save(parts, tmp_path / "checkpoint.pth.tar")
+    assert list(_convert.read(file).weights) == list(net.state_dict())
+    assert _convert.read_state(file).epoch == 3
+
+
 def test_two_optimizers_of_lightning_are_named_and_left(path):
     net, optimizer = trained()
     both = lightning(net, optimizer) | {"optimizer_states": [optimizer.state_dict()] * 2}

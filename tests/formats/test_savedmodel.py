@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy import ndarray
 
@@ -16,9 +17,10 @@ from engram.errors import EngramError, FormatError
 from engram.formats import savedmodel
 from engram.formats._tensorflow import crc32c, reading, snappy, sstable
 from engram.formats._tensorflow.messages import message
+from engram.graphs.build import Builder
 from engram.graphs.walk import steps
-from engram.graphs.weights import attach
-from engram.records import Limits, Model
+from engram.graphs.weights import attach, detach
+from engram.records import Limits, Model, Signature, TensorSpec
 from engram.runtime import onnxruntime
 
 GOLDEN = Path(__file__).parent / "golden" / "savedmodel"
@@ -368,3 +370,19 @@ def test_an_index_of_many_keys_comes_back(tmp_path: Path):
     content = {f"layer_{n:05d}/kernel".encode(): struct.pack("<Q", n) * 9 for n in range(5_000)}
     assert sstable.entries(sstable.table(content), "index") == content
     assert sstable.entries(sstable.table({}), "index") == {}
+
+
+def test_a_picture_is_grown_backwards_and_cut_on_all_sides(tmp_path):
+    numbers = np.random.default_rng(3)
+    x, y = TensorSpec("x", "float32", ("batch", 4, 5, 6)), TensorSpec("y", "float32", ("batch", 3, 10, 12))
+    b = Builder([x])
+    weight = b.constant(numbers.normal(size=(4, 3, 4, 4)).astype("f4"), "w")
+    b.node("ConvTranspose", "x", weight, name="y", pads=[1, 1, 1, 1], strides=[2, 2])
+    graph, weights = detach(onnx.load_from_string(b.finish([y])))
+    model = Model(graph, weights, Signature((x,), (y,)))
+    savedmodel.write(model, tmp_path / "a")
+    again = savedmodel.read(tmp_path / "a", Limits())
+    rows = {"x": numbers.normal(size=(2, 4, 5, 6)).astype("f4")}
+    np.testing.assert_allclose(
+        answers(again, rows)[again.signature.outputs[0].name], answers(model, rows)["y"], atol=1e-5
+    )

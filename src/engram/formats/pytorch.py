@@ -23,9 +23,10 @@ from engram.formats._pytorch import state as _state
 from engram.formats._pytorch.tensors import Tensor
 from engram.records import Limits, Model, Signature, TrainingState
 
-__all__ = ["CARRIES", "SUFFIXES", "read", "recognizes", "state", "write", "write_training"]
+__all__ = ["ALSO", "CARRIES", "SUFFIXES", "read", "recognizes", "state", "write", "write_training"]
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+ALSO = (".pth.tar", ".pt.tar")  # scripts after PyTorch's own example for ImageNet call a checkpoint so
 CARRIES = ("graph", "weights", "training state", "preprocessing", "names")
 
 

@@ -15,7 +15,7 @@ from onnx import AttributeProto, defs
 from engram.errors import FormatError
 from engram.graphs.build import DOMAIN_ML
 from engram.graphs.extent import check_sparse, check_tensor
-from engram.graphs.naming import subgraphs
+from engram.graphs.naming import named, subgraphs
 from engram.graphs.outline import outline
 from engram.graphs.weights import LOCATION
 from engram.graphs.wire import count
@@ -150,10 +150,12 @@ def _check_operator(node: onnx.NodeProto) -> None:
     if node.domain == "com.microsoft":
         return  # onnx has no schemas for these; onnxruntime refuses what it does not have
     if node.domain not in _DOMAINS:
-        raise FormatError(f"node {node.name!r} is {node.domain}.{node.op_type}, an operator that is not known")
+        raise FormatError(f"node {named(node)!r} is {node.domain}.{node.op_type}, an operator that is not known")
     domain = "" if node.domain == "ai.onnx" else node.domain
     if not defs.has(node.op_type, domain):
-        raise FormatError(f"node {node.name!r} is a {node.op_type!r}, which ONNX does not have; export the model again")
+        raise FormatError(
+            f"node {named(node)!r} is a {node.op_type!r}, which ONNX does not have; export the model again"
+        )
 
 
 def _check_attributes(node: onnx.NodeProto, limits: Limits) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import onnx
 from onnx import AttributeProto
 
-__all__ = ["distinguish", "rename", "subgraphs", "unique", "values"]
+__all__ = ["distinguish", "named", "rename", "subgraphs", "unique", "values"]
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
@@ -21,6 +21,11 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
             yield attribute.g
         elif attribute.type == AttributeProto.GRAPHS:
             yield from attribute.graphs
+
+
+def named(node: onnx.NodeProto) -> str:
+    """What to call a node in an error: its name, or the first thing that it makes where an exporter gave none."""
+    return str(node.name) or next((str(name) for name in node.output if name), "")
 
 
 def values(graph: onnx.GraphProto) -> set[str]:

@@ -120,7 +120,7 @@ class Job:
 
     def refused(self, why: str) -> ConversionError:
         """The error that names this node."""
-        return ConversionError(f"node {self.step.name!r} ({self.step.operator}) {why}; TensorFlow cannot hold it")
+        return ConversionError(f"node {self.step.title!r} ({self.step.operator}) {why}; TensorFlow cannot hold it")
 
     def _laid(self, value: Operand, turn: tuple[int, ...]) -> Operand | None:
         if value.turn == turn:

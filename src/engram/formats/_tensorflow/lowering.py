@@ -30,7 +30,7 @@ from engram.formats._tensorflow import (
     write_text,
 )
 from engram.formats._tensorflow.job import Job, Writers
-from engram.formats._tensorflow.sheet import Operand, Ref, Shape, Sheet
+from engram.formats._tensorflow.sheet import Operand, Ref, Shape, Sheet, UnknownRank
 from engram.graphs.compose import head
 from engram.graphs.inference import inferred
 from engram.graphs.signature import signature as declared
@@ -119,15 +119,15 @@ class Lowering:
         writer = _WRITERS.get(step.operator) if step.domain in _DOMAINS else None
         if writer is None:
             kind = f"{step.domain}.{step.operator}" if step.domain else step.operator
-            raise ConversionError(f"node {step.name!r} is a {kind}, which TensorFlow's form has no words for here")
+            raise ConversionError(f"node {step.title!r} is a {kind}, which TensorFlow's form has no words for here")
         inputs = tuple(values[name] if name else None for name in step.inputs)
         job = Job(self, step, inputs, tuple(shapes.get(name) for name in step.outputs))
         try:
             made = writer(job)
         except (ValueError, TypeError, LookupError, ArithmeticError, AssertionError) as wrong:
-            if isinstance(wrong, ConversionError):
+            if isinstance(wrong, ConversionError) and not isinstance(wrong, UnknownRank):
                 raise
-            raise ConversionError(f"node {step.name!r} ({step.operator}) cannot be written: {wrong}") from wrong
+            raise ConversionError(f"node {step.title!r} ({step.operator}) cannot be written: {wrong}") from wrong
         result = {}
         for name, value in zip(step.outputs, made, strict=False):
             known = shapes.get(name)

@@ -59,6 +59,10 @@ class Made:
     attributes: Mapping[str, Any]
 
 
+class UnknownRank(ConversionError):
+    """How many axes a value has is asked and not known; whoever knows which node asks names it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Operand:
     """A value in the new graph.
@@ -85,7 +89,7 @@ class Operand:
             ConversionError: that is unknown.
         """
         if self.shape is None:
-            raise ConversionError("a value has no known number of axes, which TensorFlow's form needs")
+            raise UnknownRank("a value has no known number of axes, which TensorFlow's form needs")
         return len(self.shape)
 
 

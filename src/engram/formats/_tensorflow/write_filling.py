@@ -91,6 +91,7 @@ def padded(
     """
     for axis, (before, after) in enumerate(pairs):
         if before < 0 or after < 0:
+            value = replace(value, shape=value.shape or ("?",) * len(pairs))  # a slice does not say its lengths
             value = sliced(job, value, axis, max(-before, 0), after if after < 0 else FAR)
     grown = [[max(before, 0), max(after, 0)] for before, after in pairs]
     if not any(any(pair) for pair in grown):

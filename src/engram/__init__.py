@@ -23,6 +23,7 @@ from engram import errors
 if TYPE_CHECKING:
     from engram.lifecycle.alive import Course
     from engram.lifecycle.check import Checked
+    from engram.lifecycle.compare import Compared
     from engram.lifecycle.inspect import Inspected
     from engram.records import (
         Certificate,
@@ -51,6 +52,7 @@ __all__ = [
     "Version",
     "alias",
     "check",
+    "compare",
     "convert",
     "diff",
     "errors",
@@ -441,6 +443,27 @@ def evaluate(reference: str, data: str | Path, *, columns: Sequence[str] = (), s
 
     place = data_place(data, settings.read())
     return judged(reference, place, store=open(store), names=tuple(columns), watch=_ignore)
+
+
+def compare(*references: str, data: str | Path, columns: Sequence[str] = (), store: str | Path = "") -> Compared:
+    """Which of several kept versions is best on the same rows; each is compared with the first.
+
+    Args:
+        references: of two or more versions that learned the same.
+        data: rows with the target.
+        columns: names, where the file has no header and the versions do not know them.
+        store: where the versions are.
+
+    Raises:
+        errors.UsageError: fewer than two versions, or versions that learned different things.
+        errors.DataError: the data cannot be read, lack the target or are not read alike.
+    """
+    from engram import settings
+    from engram.lifecycle.compare import compare as judge
+    from engram.lifecycle.places import data_place
+
+    place = data_place(data, settings.read())
+    return judge(references, place, store=open(store), names=tuple(columns), watch=_ignore)
 
 
 def inspect(place: str, *, store: str = "") -> Inspected:

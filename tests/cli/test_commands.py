@@ -134,6 +134,21 @@ def test_evaluate_writes_the_report(engram, own):
     assert (own / "iris-1.report.html").exists()
 
 
+def test_evaluate_compares_several_versions_on_the_same_rows(engram, own):
+    (own / "more.toml").write_text('[data]\nfrom = "sklearn:iris"\n[train]\nepochs = 8\n[evaluate]\nintervals = 20\n')
+    assert engram("run", "more.toml").code == 0
+    seen = read(engram("evaluate", "iris", "more", "sklearn:iris", "--json"))
+    assert list(seen["scores"]) == ["iris:1", "more:1"]
+    (made,) = seen["comparisons"]
+    scores = [next(s["value"] for s in seen["scores"][name] if s["name"] == "accuracy") for name in seen["scores"]]
+    apart = made["disagreement"]
+    assert (apart["second"] - apart["first"]) / 150 == pytest.approx(scores[1] - scores[0])
+    said = engram("evaluate", "iris", "more", "sklearn:iris").out
+    assert made["verdict"] in said
+    assert engram("evaluate", "iris", "iris:1", "sklearn:iris").sentence.endswith("name two or more different versions")
+    assert "leave it out" in engram("evaluate", "iris", "more", "sklearn:iris", "-o", "x.html").sentence
+
+
 def test_a_version_leaves_and_comes_back_in_every_format(engram, own):
     umask = os.umask(0o022)
     os.umask(umask)

@@ -15,7 +15,7 @@ from typing import NoReturn
 import typer
 
 from engram import settings
-from engram.cli import care, history, inspection, installation, models, pipelines, server, signatures, versions
+from engram.cli import care, history, inspection, installation, judging, models, pipelines, server, signatures, versions
 from engram.cli.terminal import complain
 from engram.errors import EngramError
 
@@ -45,7 +45,7 @@ def _options(
     """Keeps what a neural network has learned, and looks after it for its whole life."""
 
 
-for group in (pipelines, versions, history, models, inspection, signatures, server, care, installation):
+for group in (pipelines, versions, history, models, judging, inspection, signatures, server, care, installation):
     for command in group.COMMANDS:
         application.command(name=command.__name__.rstrip("_"))(command)
 

@@ -10,7 +10,7 @@ import typer
 
 from engram.cli.bars import watching
 from engram.cli.certificates import proved
-from engram.cli.terminal import JSON, STORE, in_bytes, names, notice, say, show_json, table
+from engram.cli.terminal import JSON, STORE, in_bytes, names, say, show_json
 from engram.cli.versions import REFERENCE
 from engram.formats import SHELF
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engram.formats._convert import Target
     from engram.records import Prediction
 
-__all__ = ["COMMANDS"]
+__all__ = ["COLUMNS", "COMMANDS", "DATA"]
 
 DATA = typer.Argument(
     ..., help="The rows: a file, a folder, the URL of a database or a service, sklearn:NAME.", metavar="DATA"
@@ -77,37 +77,6 @@ def predict(
         show_json({"rows": rows, "out": str(out)} if out is not None else answered)
     elif out is not None:
         say(f"[green]✓[/] {rows:,} rows answered in {out}")
-
-
-def evaluate(
-    reference: str = REFERENCE,
-    data: str = DATA,
-    columns: str = COLUMNS,
-    out: Path | None = typer.Option(
-        None, "-o", "--out", help="Where the report goes (default: NAME-NUMBER.report.html here).", show_default=False
-    ),
-    store: str = STORE,
-    json: bool = JSON,
-) -> None:
-    """Judge a version on other data, and write the report."""
-    from engram import settings
-    from engram.evaluation.report import as_json
-    from engram.lifecycle.evaluate import evaluate as judge
-    from engram.lifecycle.places import data_place, open_store
-
-    known = settings.read()
-    with watching(quiet=json) as watch:
-        opened, place = open_store(store, known), data_place(data, known)
-        report, page = judge(reference, place, store=opened, out=out, names=names(columns), watch=watch)
-    if json:
-        show_json({**as_json(report), "report": str(page)})
-        return
-    scores = [(s.name, s.value, f"{s.low:.4g} – {s.high:.4g}") for s in report.scores]
-    say(f"{report.rows:,} rows of {data}")
-    table(("metric", "score", "95 % interval"), scores, right=("score",))
-    for sentence in (*report.findings, *report.diagnosis):
-        notice(sentence)
-    say(f"report: {page}")
 
 
 def export(  # noqa: PLR0913, PLR0917 - the options of a command
@@ -199,4 +168,4 @@ def _target(to: str, shards: str) -> Target:
     return Target(to, in_bytes(shards) if shards else 0)
 
 
-COMMANDS = (predict, evaluate, export, convert, import_)
+COMMANDS = (predict, export, convert, import_)

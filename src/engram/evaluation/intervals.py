@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from engram.evaluation.answers import Answers
 
-__all__ = ["LIMIT", "intervals"]
+__all__ = ["LIMIT", "intervals", "resampled"]
 
 LIMIT = 20_000
 _BLOCK = 50
@@ -45,6 +45,22 @@ def intervals(
     values = [_score(metric, answers) for metric in metrics]
     if samples == 0:
         return [(value, value) for value in values]
+    scores = resampled(metrics, answers, samples=samples, seed=seed)
+    return [_bounds(value, drawn) for value, drawn in zip(values, scores, strict=True)]
+
+
+def resampled(metrics: Sequence[ModuleType], answers: Answers, *, samples: int, seed: int = 0) -> list[ndarray]:
+    """The score of each metric in every bootstrap sample, (samples,) each.
+
+    Which rows a sample holds depends on the truth and the seed alone and not on what was answered: two models asked
+    for the same rows are so scored on the same samples, which a paired comparison needs.
+
+    Args:
+        metrics: plug-ins whose ``NEEDS`` the answers hold.
+        answers: truth and prediction.
+        samples: bootstrap samples, at least 1.
+        seed: of the samples.
+    """
     generator = np.random.default_rng(seed)
     rows, weights = _representatives(answers, generator)
     kept = answers if len(rows) == len(answers) else answers.take(rows)
@@ -53,11 +69,10 @@ def intervals(
         counts = _counts(weights, min(_BLOCK, samples - start), generator)
         for scores, metric in zip(drawn, metrics, strict=True):
             scores.append(_resampled(metric, kept, counts))
-    centers = values if kept is answers else [_resampled(m, kept, weights[None])[0] for m in metrics]
-    return [
-        _bounds(value, np.concatenate(scores) + (value - center))
-        for value, scores, center in zip(values, drawn, centers, strict=True)
-    ]
+    if kept is answers:
+        return [np.concatenate(scores) for scores in drawn]
+    moves = [_score(metric, answers) - _resampled(metric, kept, weights[None])[0] for metric in metrics]
+    return [np.concatenate(scores) + move for scores, move in zip(drawn, moves, strict=True)]
 
 
 def _representatives(answers: Answers, generator: np.random.Generator) -> tuple[ndarray, ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from numpy import ndarray
@@ -15,11 +15,11 @@ from engram.evaluation.judge import judge
 from engram.lifecycle.answer import described_by, reading
 from engram.lifecycle.shown import readable
 from engram.lifecycle.whole import write
-from engram.records import Model, Pipeline, Progress, Report, Task, Watch
+from engram.records import Model, Pipeline, Prediction, Progress, Report, Task, Version, Watch
 from engram.runtime import onnxruntime
 from engram.store.store import Store
 
-__all__ = ["evaluate", "judged"]
+__all__ = ["Asked", "asked", "evaluate", "judged"]
 
 
 def evaluate(
@@ -51,8 +51,30 @@ def evaluate(
     return report, page
 
 
-def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, ...], watch: Watch) -> Report:
-    """The report of a version on these rows.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a version answered for rows whose truth is known.
+
+    Attributes:
+        version, model: that was asked.
+        described: the pipeline that it was trained by.
+        task: what it learned.
+        rows: those that have a true value.
+        truth: of these rows as written, (rows,).
+        prediction: for these rows.
+    """
+
+    version: Version
+    model: Model
+    described: Pipeline
+    task: Task
+    rows: Opened
+    truth: ndarray
+    prediction: Prediction
+
+
+def asked(reference: str, data: str | Path, *, store: Store, names: tuple[str, ...], watch: Watch) -> Asked:
+    """What a version answers for the rows of a file that have a true value.
 
     Raises:
         DataError: the rows cannot be read or lack the target.
@@ -70,20 +92,33 @@ def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, 
     rows, truth = _with_truth(rows, f"{data}", task.target)
     watch(Progress("judging"))
     prediction = onnxruntime.open(model, threads=2).predict(rows.columns)
+    return Asked(version, model, described, task, rows, truth, prediction)
+
+
+def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, ...], watch: Watch) -> Report:
+    """The report of a version on these rows.
+
+    Raises:
+        DataError: the rows cannot be read or lack the target.
+        UsageError: the version does not know what it predicts.
+    """
+    found = asked(reference, data, store=store, names=names, watch=watch)
+    model, described, rows = found.model, found.described, found.rows
     chosen = tuple(name for name in described.evaluate.slices if name in rows.columns)
-    found = [spec.name for spec in model.signature.inputs if spec.kind in {"category", "boolean"}]
+    parted = [spec.name for spec in model.signature.inputs if spec.kind in {"category", "boolean"}]
     evidence = Evidence(
-        title=f"{version.reference} on {Path(data).name}",
-        slices={name: rows.columns[name] for name in chosen or found},
+        title=f"{found.version.reference} on {Path(data).name}",
+        slices={name: rows.columns[name] for name in chosen or parted},
         findings=rows.notes,
         take=readable(
             lambda numbers: {name: values[numbers] for name, values in rows.columns.items()},
             {spec.name for spec in model.signature.inputs if spec.kind == "date"},
         ),
-        facts={"data": f"{data} ({len(rows):,} rows)", "digest": rows.digest, "version": version.digest},
+        facts={"data": f"{data} ({len(rows):,} rows)", "digest": rows.digest, "version": found.version.digest},
     )
     section = replace(described.evaluate, slices=chosen)
-    return judge(task, encode(task, truth), prediction, section=section, data=rows.digest, evidence=evidence)
+    truth = encode(found.task, found.truth)
+    return judge(found.task, truth, found.prediction, section=section, data=rows.digest, evidence=evidence)
 
 
 def _with_truth(rows: Opened, place: str, target: str) -> tuple[Opened, ndarray]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engram.lifecycle.alive import Course
     from engram.lifecycle.check import Checked
     from engram.lifecycle.compare import Compared
+    from engram.lifecycle.explain import Explained
     from engram.lifecycle.inspect import Inspected
     from engram.records import (
         Certificate,
@@ -57,6 +58,7 @@ __all__ = [
     "diff",
     "errors",
     "evaluate",
+    "explain",
     "export",
     "history",
     "inspect",
@@ -443,6 +445,30 @@ def evaluate(reference: str, data: str | Path, *, columns: Sequence[str] = (), s
 
     place = data_place(data, settings.read())
     return judged(reference, place, store=open(store), names=tuple(columns), watch=_ignore)
+
+
+def explain(
+    reference: str, data: str | Path, *, row: int = 0, columns: Sequence[str] = (), store: str | Path = ""
+) -> Explained:
+    """What a kept version goes by: which columns it needs, how answers follow them, what the values of one row did.
+
+    Args:
+        reference: of the version.
+        data: rows with the target.
+        row: to be explained, from 1, among the rows that have a true value; 0 for none.
+        columns: names, where the file has no header and the version does not know them.
+        store: where the version is.
+
+    Raises:
+        errors.UsageError: the version takes images, or there is no such row.
+        errors.DataError: the data cannot be read or lack the target.
+    """
+    from engram import settings
+    from engram.lifecycle.explain import explain as ask
+    from engram.lifecycle.places import data_place
+
+    place = data_place(data, settings.read())
+    return ask(reference, place, store=open(store), row=row, names=tuple(columns), watch=_ignore)
 
 
 def compare(*references: str, data: str | Path, columns: Sequence[str] = (), store: str | Path = "") -> Compared:

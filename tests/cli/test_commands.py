@@ -149,6 +149,16 @@ def test_evaluate_compares_several_versions_on_the_same_rows(engram, own):
     assert "leave it out" in engram("evaluate", "iris", "more", "sklearn:iris", "-o", "x.html").sentence
 
 
+def test_explain_says_what_a_version_goes_by(engram, own):
+    seen = read(engram("explain", "iris", "sklearn:iris", "--row", "7", "-o", "why.svg", "--json"))
+    assert len(seen["importances"]) == len(seen["effects"]) == 4
+    assert sum(each["effect"] for each in seen["effects"]) == pytest.approx(seen["output"] - seen["average"])
+    assert (own / "why.svg").read_text().count("<svg") == 1
+    assert "row 7: chance of " in engram("explain", "iris", "sklearn:iris", "--row", "7").out
+    assert "give --row 1 to 150" in engram("explain", "iris", "sklearn:iris", "--row", "151").sentence
+    assert "ending" in engram("explain", "iris", "sklearn:iris", "-o", "why.gif").sentence
+
+
 def test_a_version_leaves_and_comes_back_in_every_format(engram, own):
     umask = os.umask(0o022)
     os.umask(umask)

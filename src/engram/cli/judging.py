@@ -10,10 +10,12 @@ import typer
 from engram.cli.bars import watching
 from engram.cli.models import COLUMNS, DATA
 from engram.cli.terminal import JSON, STORE, names, notice, say, show_json, table
+from engram.cli.versions import REFERENCE
 
 if TYPE_CHECKING:
     from engram.evaluation.comparison import Comparison
     from engram.lifecycle.compare import Compared
+    from engram.lifecycle.explain import Explained
     from engram.records import Report
 
 __all__ = ["COMMANDS"]
@@ -66,16 +68,33 @@ def _show_one(report: Report, data: str, page: Path) -> None:
     scores = [(s.name, s.value, f"{s.low:.4g} – {s.high:.4g}") for s in report.scores]
     say(f"{report.rows:,} rows of {data}")
     table(("metric", "score", "95 % interval"), scores, right=("score",))
+    _show_parts(report)
     for sentence in (*report.findings, *report.diagnosis):
         notice(sentence)
     say(f"report: {page}")
+
+
+def _show_parts(report: Report) -> None:
+    """Where it is worst, and the gaps between groups that were asked for."""
+    if report.weak:
+        rows = [(w.name, w.rows, w.error, f"{w.low:.4g} – {w.high:.4g}") for w in report.weak]
+        error = "wrong" if report.labels else "mean error"
+        say(f"\nworst parts of {report.weak[0].looks:,} (over all rows {report.weak[0].overall:.4g})")
+        table(("part", "rows", error, "interval"), rows, right=("rows", error), whole=("part",))
+    if report.gaps:
+        lines = [
+            (g.column, g.rate, g.most, g.least, f"{g.difference:.4g}", f"{g.low:+.4g} – {g.high:+.4g}")
+            for g in report.gaps
+        ]
+        say()
+        table(("column", "rate", "largest in", "smallest in", "gap", "interval"), lines, right=("gap",))
 
 
 def _show_several(found: Compared, data: str, *, json: bool) -> None:
     from dataclasses import asdict
 
     if json:
-        show_json({**asdict(found), "data": found.data})
+        show_json(asdict(found))
         return
     say(f"{found.rows:,} rows of {data}, each score with its 95 % interval")
     rows = [
@@ -107,4 +126,55 @@ def _show_pair(found: Comparison) -> None:
     table(("metric", "difference", interval, "verdict", "rows needed"), rows, right=("difference", "rows needed"))
 
 
-COMMANDS = (evaluate,)
+def explain(
+    reference: str = REFERENCE,
+    data: str = DATA,
+    row: int = typer.Option(
+        0, "--row", help="The row to explain, from 1, among those that have a true value.", show_default=False
+    ),
+    columns: str = COLUMNS,
+    out: Path | None = typer.Option(
+        None, "-o", "--out", help="The picture to write, an .svg (default: none).", show_default=False
+    ),
+    store: str = STORE,
+    json: bool = JSON,
+) -> None:
+    """Say what a version goes by: which columns it needs, and what the values of one row did."""
+    from dataclasses import asdict
+
+    from engram import settings
+    from engram.lifecycle.explain import explain as ask
+    from engram.lifecycle.explain import picture
+    from engram.lifecycle.places import data_place, open_store
+
+    known = settings.read()
+    with watching(quiet=json) as watch:
+        opened, place = open_store(store, known), data_place(data, known)
+        found = ask(reference, place, store=opened, row=row, names=names(columns), watch=watch)
+    if out is not None:
+        picture(found, out)
+    if json:
+        show_json({**asdict(found), "picture": str(out or "")})
+        return
+    _show_explained(found)
+    if out is not None:
+        say(f"picture: {out}")
+
+
+def _show_explained(found: Explained) -> None:
+    from rich.markup import escape
+
+    say(f"{escape(found.version)} on {found.rows:,} rows: gain in {found.errors} when a column's values change places")
+    rows = [(each.column, f"{each.gain:+.4g}", f"{each.low:+.4g} – {each.high:+.4g}") for each in found.importances]
+    table(("column", "gain", "95 % interval"), rows, right=("gain",), whole=("column",))
+    if found.row:
+        answer = escape(found.answer)
+        say(f"\nrow {found.row:,}: {answer} is {found.output:.4g}, on average it is {found.average:.4g}")
+        lines = [(e.column, e.value, f"{e.effect:+.4g}", f"{e.low:+.4g} – {e.high:+.4g}") for e in found.effects]
+        table(("column", "value", "effect", "95 % interval"), lines, right=("effect",), whole=("column",))
+    for each in found.dependences:
+        say(f"\nmean {escape(found.answer)} if all rows had this {escape(each.column)}")
+        table((each.column, "mean"), list(zip(each.values, each.answers, strict=True)), right=("mean",))
+
+
+COMMANDS = (evaluate, explain)

@@ -43,6 +43,13 @@ class Answers:
         """The array that a metric with these ``NEEDS`` is given; None if the model does not answer so."""
         return {"labels": self.labels, "probabilities": self.probabilities, "values": self.values}[needs]
 
+    def errors(self) -> ndarray:
+        """1 for each wrong answer and 0 for each right one, or how far each number is off, float64 (rows,)."""
+        if self.labels is not None:
+            return np.asarray(self.labels != self.truth, dtype=np.float64)
+        assert self.values is not None
+        return np.asarray(np.abs(self.values - self.truth), dtype=np.float64)
+
     def take(self, rows: ndarray) -> Answers:
         """The answers for these rows only, int64 (rows,)."""
         return Answers(self.truth[rows], *(_rows(a, rows) for a in (self.labels, self.probabilities, self.values)))

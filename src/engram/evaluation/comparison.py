@@ -132,7 +132,7 @@ def disagreement(first: Answers, second: Answers) -> Disagreement | None:
 def _mcnemar(first: int, second: int) -> float:
     total, fewer = first + second, min(first, second)
     if total <= _EXACT:
-        return min(1.0, 2 * sum(math.comb(total, i) for i in range(fewer + 1)) / 2**total)
+        return min(1.0, float(2 * sum(math.comb(total, i) for i in range(fewer + 1)) / 2**total))
     return math.erfc(max(abs(first - second) - 1, 0) / math.sqrt(2 * total))
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from numpy import ndarray
 
+from engram.records import Importance
+
 __all__ = ["Evidence"]
 
 
@@ -17,6 +19,9 @@ class Evidence:
     Attributes:
         title: the name of the network, as the heading of the page.
         slices: column → its values in the judged rows, as ``Part.take`` gives them, each (rows,).
+        parts: column → its values in the judged rows, (rows,), in which weak parts are looked for; empty takes slices.
+        groups: column → its values in the judged rows, (rows,), for the columns whose fairness was asked for.
+        importance: of the columns, measured by asking the model.
         history: one record an epoch: ``epoch``, ``train.loss``, ``validation.loss``, ``train.METRIC``,
             ``validation.METRIC``, ``lr``, ``seconds``.
         epochs: how many epochs were asked for; 0 if unknown.
@@ -27,6 +32,9 @@ class Evidence:
 
     title: str = ""
     slices: Mapping[str, ndarray] = field(default_factory=dict)
+    parts: Mapping[str, ndarray] = field(default_factory=dict)
+    groups: Mapping[str, ndarray] = field(default_factory=dict)
+    importance: tuple[Importance, ...] = ()
     history: tuple[Mapping[str, float], ...] = ()
     epochs: int = 0
     findings: tuple[str, ...] = ()

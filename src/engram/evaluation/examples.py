@@ -17,7 +17,7 @@ from engram.evaluation.answers import Answers
 from engram.evaluation.verdict import share
 from engram.records import Task
 
-__all__ = ["Example", "worst"]
+__all__ = ["Example", "words", "worst"]
 
 _MOST = 12
 _LONGEST = 60
@@ -99,11 +99,12 @@ def _raw(columns: Mapping[str, ndarray], place: int) -> tuple[Mapping[str, str],
         if isinstance(value, np.ndarray) and value.ndim >= 2:
             return {}, _thumbnail(value)
         if len(values) < _COLUMNS:
-            values[name] = _words(value)
+            values[name] = words(value)
     return values, ""
 
 
-def _words(value: object) -> str:
+def words(value: object) -> str:
+    """A value of a column in words, as short as a table needs it; ``–`` for a gap."""
     if isinstance(value, float | np.floating):
         return "–" if np.isnan(value) else f"{float(value):,.6g}"
     text = " ".join(str(value).split())

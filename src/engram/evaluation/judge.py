@@ -15,8 +15,10 @@ from engram.evaluation.baseline import baseline
 from engram.evaluation.diagnosis import diagnose
 from engram.evaluation.evidence import Evidence
 from engram.evaluation.examples import worst
+from engram.evaluation.fairness import gaps, rates
 from engram.evaluation.measure import classes, measured, metrics
 from engram.evaluation.slices import judged, slices
+from engram.evaluation.weak import weakest
 from engram.records import Prediction, Report, Task
 from engram.records.pipeline import EvaluateSection
 
@@ -57,6 +59,11 @@ def judge(
     taken = metrics(task, section.metrics, seen)
     deciding = {name: taken[name] for name in (section.metrics or tuple(taken)[:1])}
     parts = slices(evidence.slices, section.slices)
+    fair = rates(
+        {name: evidence.groups[name] for name in section.fairness if name in evidence.groups},
+        seen,
+        binary=task.kind == "binary",
+    )
     report = Report(
         data=data,
         rows=len(seen),
@@ -64,6 +71,10 @@ def judge(
         scores=measured(taken, seen, samples=section.intervals, seed=seed),
         classes=classes(task, seen),
         slices=judged(parts, seen, deciding, samples=section.intervals, seed=seed),
+        weak=weakest(evidence.parts or evidence.slices, seen),
+        fairness=fair,
+        gaps=gaps(fair),
+        importance=evidence.importance,
         confusion=_confusion(task, seen),
         labels=task.labels,
         findings=evidence.findings,

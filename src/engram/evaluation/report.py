@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from engram.evaluation.evidence import Evidence
 from engram.evaluation.examples import Example
 from engram.evaluation.measure import explanation, title
 from engram.evaluation.verdict import number, verdict
-from engram.records import Picture, Report, Score
+from engram.records import Gap, Importance, Picture, Report, Score, Weak
 
 __all__ = ["as_json", "from_json", "render"]
 
@@ -28,6 +28,9 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "training": ("curve-",),
     "answers": ("confusion", "roc", "precision-recall", "calibration", "predicted", "residuals"),
     "slices": ("slices",),
+    "importance": ("importance",),
+    "weak": ("weak",),
+    "fairness": ("fairness",),
 }
 
 
@@ -38,6 +41,7 @@ def as_json(report: Report) -> dict[str, Any]:
     """
     tree = {field.name: getattr(report, field.name) for field in fields(Report) if field.name != "page"}
     tree["scores"] = [{f.name: getattr(score, f.name) for f in fields(Score)} for score in report.scores]
+    tree |= {name: [asdict(each) for each in getattr(report, name)] for name in ("weak", "gaps", "importance")}
     plain = _plain(tree)
     assert isinstance(plain, dict)
     return plain
@@ -57,6 +61,10 @@ def from_json(data: Mapping[str, Any]) -> Report:
         diagnosis=tuple(data["diagnosis"]),
         findings=tuple(data["findings"]),
         history=tuple(_numbers(record) for record in data["history"]),
+        weak=tuple(Weak(**_numbers(each)) for each in data.get("weak", ())),
+        fairness={name: _numbers(values) for name, values in data.get("fairness", {}).items()},
+        gaps=tuple(Gap(**_numbers(each)) for each in data.get("gaps", ())),
+        importance=tuple(Importance(**_numbers(each)) for each in data.get("importance", ())),
     )
 
 

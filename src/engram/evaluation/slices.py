@@ -18,7 +18,7 @@ from engram.evaluation.answers import Answers
 from engram.evaluation.intervals import intervals
 from engram.plugins import nearest
 
-__all__ = ["SMALLEST", "Slice", "judged", "slices"]
+__all__ = ["SMALLEST", "Slice", "coded", "judged", "slices"]
 
 SMALLEST = 30
 _MOST = 12
@@ -75,6 +75,23 @@ def judged(
             scores |= {name: value, f"{name}.low": low, f"{name}.high": high}
         result[part.name] = scores
     return result
+
+
+def coded(values: ndarray) -> tuple[ndarray, tuple[str, ...]]:
+    """The value of each row as the number of a label, int64 (rows,), −1 for none of them, and the labels.
+
+    Numbers of more than twelve values are cut at their quartiles; of more than twelve texts, the most frequent have
+    labels. What is neither numbers nor text has none.
+    """
+    array = np.asarray(values)
+    textual = array.dtype.kind in "OUT" and array.ndim == 1 and all(isinstance(v, str) for v in array)
+    if array.ndim != 1 or not (textual or array.dtype.kind in "fiub"):
+        return np.full(len(array), -1, np.int64), ()
+    names, place, counts = np.unique(_texts(array).astype(str), return_inverse=True, return_counts=True)
+    kept = np.sort(np.argsort(-counts, kind="stable")[:_MOST])
+    number = np.full(len(names), -1, np.int64)
+    number[kept] = np.arange(len(kept))
+    return number[place], tuple(str(names[i]) or _GAP for i in kept)
 
 
 def _divides(values: ndarray) -> bool:

@@ -13,13 +13,17 @@ from engram.errors import DataError, UsageError
 from engram.evaluation.evidence import Evidence
 from engram.evaluation.judge import judge
 from engram.lifecycle.answer import described_by, reading
+from engram.lifecycle.needed import importance, sampled
 from engram.lifecycle.shown import readable
 from engram.lifecycle.whole import write
-from engram.records import Model, Pipeline, Prediction, Progress, Report, Task, Version, Watch
+from engram.records import Importance, Model, Pipeline, Prediction, Progress, Report, Task, Version, Watch
 from engram.runtime import onnxruntime
 from engram.store.store import Store
 
 __all__ = ["Asked", "asked", "evaluate", "judged"]
+
+_PARTED = frozenset({"number", "category", "boolean"})
+_UNKNOWN = "fairness by {!r} is not measured here: the version does not take this column in"
 
 
 def evaluate(
@@ -106,19 +110,30 @@ def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, 
     model, described, rows = found.model, found.described, found.rows
     chosen = tuple(name for name in described.evaluate.slices if name in rows.columns)
     parted = [spec.name for spec in model.signature.inputs if spec.kind in {"category", "boolean"}]
+    fair = tuple(name for name in described.evaluate.fairness if name in rows.columns)
     evidence = Evidence(
         title=f"{found.version.reference} on {Path(data).name}",
         slices={name: rows.columns[name] for name in chosen or parted},
-        findings=rows.notes,
+        parts={spec.name: rows.columns[spec.name] for spec in model.signature.inputs if spec.kind in _PARTED},
+        importance=_needed(found),
+        groups={name: rows.columns[name] for name in fair},
+        findings=(*rows.notes, *(_UNKNOWN.format(name) for name in described.evaluate.fairness if name not in fair)),
         take=readable(
             lambda numbers: {name: values[numbers] for name, values in rows.columns.items()},
             {spec.name for spec in model.signature.inputs if spec.kind == "date"},
         ),
         facts={"data": f"{data} ({len(rows):,} rows)", "digest": rows.digest, "version": found.version.digest},
     )
-    section = replace(described.evaluate, slices=chosen)
+    section = replace(described.evaluate, slices=chosen, fairness=fair)
     truth = encode(found.task, found.truth)
     return judge(found.task, truth, found.prediction, section=section, data=rows.digest, evidence=evidence)
+
+
+def _needed(found: Asked) -> tuple[Importance, ...]:
+    few = sampled(len(found.rows))
+    columns = {name: values[few] for name, values in found.rows.columns.items()}
+    predict = onnxruntime.open(found.model, threads=2).predict
+    return importance(found.task, encode(found.task, found.truth)[few], columns, predict)
 
 
 def _with_truth(rows: Opened, place: str, target: str) -> tuple[Opened, ndarray]:

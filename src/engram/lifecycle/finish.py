@@ -21,10 +21,12 @@ from engram.formats._proof import certify, digest, refusal
 from engram.formats._torch_export import export
 from engram.graphs.weights import attach
 from engram.lifecycle.feeds import truth
+from engram.lifecycle.needed import importance, sampled
 from engram.lifecycle.prepare import Prepared, versions
 from engram.lifecycle.shown import readable
 from engram.records import (
     Certificate,
+    Importance,
     Model,
     Part,
     Prediction,
@@ -44,6 +46,7 @@ __all__ = ["exported", "finish", "in_parts"]
 _PROBES = 256
 _TOLERANCE = 1e-4  # of float32 sums that two libraries order differently, relative to the answer
 _CHUNK = 4096
+_PARTED = frozenset({"number", "category", "boolean"})
 
 
 def finish(
@@ -161,12 +164,16 @@ def _held_out(prepared: Prepared) -> Part:
 def _judged(prepared: Prepared, model: Model, state: TrainingState, watch: Watch) -> Report:
     part = _held_out(prepared)
     pipeline, dataset = prepared.pipeline, prepared.dataset
-    prediction = in_parts(onnxruntime.open(model, threads=pipeline.train.threads or 1), part, watch)
+    session = onnxruntime.open(model, threads=pipeline.train.threads or 1)
+    prediction = in_parts(session, part, watch)
     found = [column.name for column in dataset.inputs if column.kind in {"category", "boolean"}]
     slices = {name: part.column(name) for name in pipeline.evaluate.slices or found}
     evidence = Evidence(
         title=pipeline.keep.name,
         slices=slices,
+        parts={column.name: part.column(column.name) for column in dataset.inputs if column.kind in _PARTED},
+        importance=_needed(prepared, part, session),
+        groups={name: part.column(name) for name in pipeline.evaluate.fairness},
         history=state.history,
         epochs=state.epoch if pipeline.train.minutes else pipeline.train.epochs or 0,
         findings=(*dataset.notes, *prepared.findings),
@@ -178,6 +185,16 @@ def _judged(prepared: Prepared, model: Model, state: TrainingState, watch: Watch
         prepared.task, truth(prepared, part), prediction,
         section=pipeline.evaluate, data=dataset.digest, evidence=evidence, seed=seed,
     )  # fmt: skip
+
+
+def _needed(prepared: Prepared, part: Part, session: onnxruntime.Session) -> tuple[Importance, ...]:
+    """Which columns the model needs; nothing for images, of which no sample is taken."""
+    if any(column.kind == "image" for column in prepared.dataset.inputs):
+        return ()
+    few = sampled(len(part))
+    taken = part.take(few)
+    columns = {spec.name: taken[spec.name] for spec in session.signature.inputs}
+    return importance(prepared.task, truth(prepared, part)[few], columns, session.predict)
 
 
 def _shown(prepared: Prepared, model: Model, state: TrainingState) -> dict[str, str]:

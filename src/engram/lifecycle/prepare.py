@@ -175,12 +175,13 @@ def _can_judge(pipeline: Pipeline, dataset: Dataset, task: Task) -> None:
                     f"metric {name!r} does not measure a {task.kind} task; {nearest(name, fitting)}", place=place
                 )
     columns = [column.name for column in dataset.columns if column.kind != "image"]
-    for name in pipeline.evaluate.slices:
-        if name not in columns:
-            raise UnknownName(
-                f"[evaluate] slices names {name!r}, which is no column; {nearest(name, columns)}",
-                place="evaluate.slices",
-            )
+    for key, chosen in (("slices", pipeline.evaluate.slices), ("fairness", pipeline.evaluate.fairness)):
+        for name in chosen:
+            if name not in columns:
+                raise UnknownName(
+                    f"[evaluate] {key} names {name!r}, which is no column; {nearest(name, columns)}",
+                    place=f"evaluate.{key}",
+                )
 
 
 def _can_train(network: nn.Module, dataset: Dataset, task: Task, train: TrainSection) -> None:

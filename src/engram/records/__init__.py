@@ -8,7 +8,7 @@ from engram.records.model import Model
 from engram.records.pipeline import Pipeline
 from engram.records.prediction import Prediction
 from engram.records.progress import Progress, Watch
-from engram.records.report import Picture, Report, Score
+from engram.records.report import Gap, Importance, Picture, Report, Score, Weak
 from engram.records.task import Task
 from engram.records.tensors import Signature, TensorSpec
 from engram.records.version import Gate, Move, Run, Version
@@ -19,7 +19,9 @@ __all__ = [
     "Column",
     "Dataset",
     "Difference",
+    "Gap",
     "Gate",
+    "Importance",
     "Limits",
     "Model",
     "Move",
@@ -37,4 +39,5 @@ __all__ = [
     "TrainingState",
     "Version",
     "Watch",
+    "Weak",
 ]

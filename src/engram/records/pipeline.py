@@ -130,11 +130,14 @@ class EvaluateSection:
         metrics: of ``evaluation/metrics/``, the deciding one first; empty means found.
         slices: columns whose values are judged one by one; empty means found.
         intervals: bootstrap samples behind each interval; 0 is off.
+        fairness: columns whose groups are compared: who is judged rightly, who is selected, and who of those that
+            should be.
     """
 
     metrics: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
     intervals: int = 200
+    fairness: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Picture", "Report", "Score"]
+__all__ = ["Gap", "Importance", "Picture", "Report", "Score", "Weak"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,67 @@ class Score:
     low: float
     high: float
     best: str = "max"
+
+
+@dataclass(frozen=True, slots=True)
+class Weak:
+    """A part of the rows where the answers are worse than elsewhere, found by looking at all parts.
+
+    Attributes:
+        name: ``COLUMN=VALUE``, or two of them with a comma between.
+        rows: in this part.
+        error: share of wrong answers, or mean absolute error, in this part.
+        low, high: bounds of ``error`` that hold for all looks at once.
+        overall: the same error over all rows.
+        p: chance of so bad a part if errors were spread at random; below 0.05 divided by ``looks``.
+        looks: parts that were looked at.
+    """
+
+    name: str
+    rows: int
+    error: float
+    low: float
+    high: float
+    overall: float
+    p: float
+    looks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """How much a network needs a column.
+
+    Attributes:
+        column: whose values change places between rows.
+        gain: of the share of wrong answers, or of the mean absolute error, when they do.
+        low, high: bounds of the 95 % interval of ``gain``.
+    """
+
+    column: str
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The largest difference between the groups of a column.
+
+    Attributes:
+        column: whose values make the groups.
+        rate: what differs: ``accuracy``, ``selection_rate`` or ``true_positive_rate``.
+        most, least: the groups with the largest and the smallest rate.
+        difference: of their rates.
+        low, high: bounds of ``difference``, corrected for all pairs of groups.
+    """
+
+    column: str
+    rate: str
+    most: str
+    least: str
+    difference: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +110,10 @@ class Report:
         scores: every metric of the task, the deciding one first.
         classes: per class, metric → value.
         slices: ``"COLUMN=VALUE"`` → {"rows": …, metric: value}.
+        weak: parts of the rows where the answers are worse than elsewhere.
+        fairness: ``"COLUMN=VALUE"`` → {"rows": …, rate: value, "RATE.low": …, "RATE.high": …}.
+        gaps: the largest difference of each rate between the groups of each column.
+        importance: of each column on a sample of the rows, the most important first; empty for images.
         confusion: rows are true classes and columns predicted ones, in the order of ``labels``; empty for regression.
         labels: the classes.
         diagnosis: sentences on overfitting, underfitting and what to change.
@@ -68,6 +133,10 @@ class Report:
     diagnosis: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     history: tuple[Mapping[str, float], ...] = ()
+    weak: tuple[Weak, ...] = ()
+    fairness: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
+    importance: tuple[Importance, ...] = ()
     page: str = field(default="", repr=False, compare=False)
 
     def score(self, name: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engram.evaluation.answers import Answers
-from engram.evaluation.pictures import chances, confusion, history, numbers, parts
+from engram.evaluation.pictures import chances, confusion, explained, history, numbers, parts, weak
 from engram.evaluation.pictures.style import styled
 from engram.records import Picture, Report
 
@@ -27,5 +27,10 @@ def draw(report: Report, answers: Answers, *, seed: int = 0) -> tuple[Picture, .
             *numbers.predicted(answers, seed=seed),
             *numbers.residuals(answers),
             *parts.slices(report),
+            *explained.importance(
+                report.importance, "share of wrong answers" if report.labels else "mean absolute error"
+            ),
+            *weak.weak(report),
+            *weak.fairness(report),
         ]
     return tuple(made)

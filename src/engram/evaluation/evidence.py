@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from numpy import ndarray
 
-from engram.records import Importance
+from engram.records import Curve, Importance
 
 __all__ = ["Evidence"]
 
@@ -22,6 +22,7 @@ class Evidence:
         parts: column → its values in the judged rows, (rows,), in which weak parts are looked for; empty takes slices.
         groups: column → its values in the judged rows, (rows,), for the columns whose fairness was asked for.
         importance: of the columns, measured by asking the model.
+        robustness: how the error grows while inputs get worse, measured by asking the model.
         history: one record an epoch: ``epoch``, ``train.loss``, ``validation.loss``, ``train.METRIC``,
             ``validation.METRIC``, ``lr``, ``seconds``.
         epochs: how many epochs were asked for; 0 if unknown.
@@ -35,6 +36,7 @@ class Evidence:
     parts: Mapping[str, ndarray] = field(default_factory=dict)
     groups: Mapping[str, ndarray] = field(default_factory=dict)
     importance: tuple[Importance, ...] = ()
+    robustness: tuple[Curve, ...] = ()
     history: tuple[Mapping[str, float], ...] = ()
     epochs: int = 0
     findings: tuple[str, ...] = ()

@@ -15,12 +15,12 @@ from numpy import ndarray
 
 from engram.evaluation.answers import Answers
 from engram.evaluation.examples import words
+from engram.evaluation.intervals import mean_interval
 from engram.records import Importance
 
 __all__ = ["Columns", "Dependence", "Effect", "dependence", "importances", "shapley"]
 
 Columns = Mapping[str, ndarray]
-_NORMAL = 1.96
 _POINTS = 9
 _TEXTS = 12
 
@@ -77,8 +77,7 @@ def importances(
     for name, values in columns.items():
         orders = [generator.permutation(len(values)) for _ in range(repeats)]
         gained = [ask({**columns, name: values[order]}).errors() - before for order in orders]
-        mean, half = _mean(np.mean(gained, axis=0))
-        made.append(Importance(name, mean, mean - half, mean + half))
+        made.append(Importance(name, *mean_interval(np.mean(gained, axis=0))))
     return tuple(sorted(made, key=lambda each: -each.gain))
 
 
@@ -117,8 +116,7 @@ def shapley(
     effects = np.take_along_axis(moves, place, axis=1).reshape(pairs, 2, len(names)).mean(axis=1)
     made = []
     for i, name in enumerate(names):
-        mean, half = _mean(effects[:, i])
-        made.append(Effect(name, words(row[name][0]), mean, mean - half, mean + half))
+        made.append(Effect(name, words(row[name][0]), *mean_interval(effects[:, i])))
     return tuple(sorted(made, key=lambda each: -abs(each.effect)))
 
 
@@ -159,10 +157,3 @@ def _grid(values: ndarray) -> ndarray:
     names, counts = np.unique(values.astype(str), return_counts=True)
     kept = np.sort(np.argsort(-counts, kind="stable")[:_TEXTS])
     return np.array(names[kept].tolist(), dtype=object)
-
-
-def _mean(values: ndarray) -> tuple[float, float]:
-    """The mean, and half its 95 % interval; as wide as the mean itself where there is one value alone."""
-    mean = float(values.mean())
-    half = _NORMAL * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else abs(mean)
-    return mean, half

@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from engram.evaluation.answers import Answers
 
-__all__ = ["LIMIT", "intervals", "resampled"]
+__all__ = ["LIMIT", "intervals", "mean_interval", "resampled"]
 
 LIMIT = 20_000
 _BLOCK = 50
@@ -73,6 +73,13 @@ def resampled(metrics: Sequence[ModuleType], answers: Answers, *, samples: int, 
         return [np.concatenate(scores) for scores in drawn]
     moves = [_score(metric, answers) - _resampled(metric, kept, weights[None])[0] for metric in metrics]
     return [np.concatenate(scores) + move for scores, move in zip(drawn, moves, strict=True)]
+
+
+def mean_interval(values: ndarray) -> tuple[float, float, float]:
+    """A mean and its 95 % interval by the central limit, which for one value alone holds the whole of it and 0."""
+    mean = float(values.mean())
+    half = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else abs(mean)
+    return mean, mean - half, mean + half
 
 
 def _representatives(answers: Answers, generator: np.random.Generator) -> tuple[ndarray, ndarray]:

@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from engram.evaluation.answers import Answers, answers
 from engram.evaluation.baseline import baseline
+from engram.evaluation.card import card
 from engram.evaluation.diagnosis import diagnose
 from engram.evaluation.evidence import Evidence
 from engram.evaluation.examples import worst
@@ -75,6 +76,7 @@ def judge(
         fairness=fair,
         gaps=gaps(fair),
         importance=evidence.importance,
+        robustness=evidence.robustness,
         confusion=_confusion(task, seen),
         labels=task.labels,
         findings=evidence.findings,
@@ -82,6 +84,7 @@ def judge(
     )
     constant = baseline(task, seen, tuple(taken.items()))
     report = replace(report, diagnosis=diagnose(report, constant, seen, epochs=evidence.epochs))
+    report = replace(report, card=card(report, task, evidence.facts))
     examples = worst(task, seen, evidence.take)
     # Matplotlib and jinja2 take half a second to import, which only a report should cost.
     from engram.evaluation.pictures import draw

@@ -20,7 +20,7 @@ from engram.evaluation.evidence import Evidence
 from engram.evaluation.examples import Example
 from engram.evaluation.measure import explanation, title
 from engram.evaluation.verdict import number, verdict
-from engram.records import Gap, Importance, Picture, Report, Score, Weak
+from engram.records import Curve, Gap, Importance, Picture, Report, Score, Weak
 
 __all__ = ["as_json", "from_json", "render"]
 
@@ -29,6 +29,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "answers": ("confusion", "roc", "precision-recall", "calibration", "predicted", "residuals"),
     "slices": ("slices",),
     "importance": ("importance",),
+    "robustness": ("robustness",),
     "weak": ("weak",),
     "fairness": ("fairness",),
 }
@@ -41,7 +42,9 @@ def as_json(report: Report) -> dict[str, Any]:
     """
     tree = {field.name: getattr(report, field.name) for field in fields(Report) if field.name != "page"}
     tree["scores"] = [{f.name: getattr(score, f.name) for f in fields(Score)} for score in report.scores]
-    tree |= {name: [asdict(each) for each in getattr(report, name)] for name in ("weak", "gaps", "importance")}
+    tree |= {
+        name: [asdict(each) for each in getattr(report, name)] for name in ("weak", "gaps", "importance", "robustness")
+    }
     plain = _plain(tree)
     assert isinstance(plain, dict)
     return plain
@@ -64,6 +67,8 @@ def from_json(data: Mapping[str, Any]) -> Report:
         weak=tuple(Weak(**_numbers(each)) for each in data.get("weak", ())),
         fairness={name: _numbers(values) for name, values in data.get("fairness", {}).items()},
         gaps=tuple(Gap(**_numbers(each)) for each in data.get("gaps", ())),
+        robustness=tuple(_curve(each) for each in data.get("robustness", ())),
+        card=dict(data.get("card", {})),
         importance=tuple(Importance(**_numbers(each)) for each in data.get("importance", ())),
     )
 
@@ -133,6 +138,14 @@ def _plain(value: object) -> object:
         return [_plain(inner) for inner in value]
     number = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+def _curve(values: Mapping[str, Any]) -> Curve:
+    numbers = {
+        key: tuple(math.nan if value is None else value for value in values[key])
+        for key in ("amounts", "errors", "low", "high")
+    }
+    return Curve(values["disturbance"], **numbers)
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:

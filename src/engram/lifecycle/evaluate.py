@@ -13,10 +13,10 @@ from engram.errors import DataError, UsageError
 from engram.evaluation.evidence import Evidence
 from engram.evaluation.judge import judge
 from engram.lifecycle.answer import described_by, reading
-from engram.lifecycle.needed import importance, sampled
+from engram.lifecycle.needed import importance, robust, sampled
 from engram.lifecycle.shown import readable
 from engram.lifecycle.whole import write
-from engram.records import Importance, Model, Pipeline, Prediction, Progress, Report, Task, Version, Watch
+from engram.records import Model, Pipeline, Prediction, Progress, Report, Task, Version, Watch
 from engram.runtime import onnxruntime
 from engram.store.store import Store
 
@@ -111,11 +111,14 @@ def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, 
     chosen = tuple(name for name in described.evaluate.slices if name in rows.columns)
     parted = [spec.name for spec in model.signature.inputs if spec.kind in {"category", "boolean"}]
     fair = tuple(name for name in described.evaluate.fairness if name in rows.columns)
+    few_truth, few = _few(found)
+    predict = onnxruntime.open(model, threads=2).predict
     evidence = Evidence(
         title=f"{found.version.reference} on {Path(data).name}",
         slices={name: rows.columns[name] for name in chosen or parted},
         parts={spec.name: rows.columns[spec.name] for spec in model.signature.inputs if spec.kind in _PARTED},
-        importance=_needed(found),
+        importance=importance(found.task, few_truth, few, predict),
+        robustness=robust(found.task, few_truth, few, predict),
         groups={name: rows.columns[name] for name in fair},
         findings=(*rows.notes, *(_UNKNOWN.format(name) for name in described.evaluate.fairness if name not in fair)),
         take=readable(
@@ -129,11 +132,10 @@ def judged(reference: str, data: str | Path, *, store: Store, names: tuple[str, 
     return judge(found.task, truth, found.prediction, section=section, data=rows.digest, evidence=evidence)
 
 
-def _needed(found: Asked) -> tuple[Importance, ...]:
+def _few(found: Asked) -> tuple[ndarray, dict[str, ndarray]]:
+    """Truth and columns of a sample of the rows."""
     few = sampled(len(found.rows))
-    columns = {name: values[few] for name, values in found.rows.columns.items()}
-    predict = onnxruntime.open(found.model, threads=2).predict
-    return importance(found.task, encode(found.task, found.truth)[few], columns, predict)
+    return encode(found.task, found.truth)[few], {name: values[few] for name, values in found.rows.columns.items()}
 
 
 def _with_truth(rows: Opened, place: str, target: str) -> tuple[Opened, ndarray]:

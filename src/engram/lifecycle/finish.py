@@ -21,12 +21,11 @@ from engram.formats._proof import certify, digest, refusal
 from engram.formats._torch_export import export
 from engram.graphs.weights import attach
 from engram.lifecycle.feeds import truth
-from engram.lifecycle.needed import importance, sampled
+from engram.lifecycle.needed import importance, robust, sampled
 from engram.lifecycle.prepare import Prepared, versions
 from engram.lifecycle.shown import readable
 from engram.records import (
     Certificate,
-    Importance,
     Model,
     Part,
     Prediction,
@@ -168,11 +167,13 @@ def _judged(prepared: Prepared, model: Model, state: TrainingState, watch: Watch
     prediction = in_parts(session, part, watch)
     found = [column.name for column in dataset.inputs if column.kind in {"category", "boolean"}]
     slices = {name: part.column(name) for name in pipeline.evaluate.slices or found}
+    few_truth, few = _few(prepared, part)
     evidence = Evidence(
         title=pipeline.keep.name,
         slices=slices,
         parts={column.name: part.column(column.name) for column in dataset.inputs if column.kind in _PARTED},
-        importance=_needed(prepared, part, session),
+        importance=importance(prepared.task, few_truth, few, session.predict),
+        robustness=robust(prepared.task, few_truth, few, session.predict),
         groups={name: part.column(name) for name in pipeline.evaluate.fairness},
         history=state.history,
         epochs=state.epoch if pipeline.train.minutes else pipeline.train.epochs or 0,
@@ -187,14 +188,11 @@ def _judged(prepared: Prepared, model: Model, state: TrainingState, watch: Watch
     )  # fmt: skip
 
 
-def _needed(prepared: Prepared, part: Part, session: onnxruntime.Session) -> tuple[Importance, ...]:
-    """Which columns the model needs; nothing for images, of which no sample is taken."""
-    if any(column.kind == "image" for column in prepared.dataset.inputs):
-        return ()
+def _few(prepared: Prepared, part: Part) -> tuple[ndarray, dict[str, ndarray]]:
+    """Truth and raw columns of a sample of the rows."""
     few = sampled(len(part))
     taken = part.take(few)
-    columns = {spec.name: taken[spec.name] for spec in session.signature.inputs}
-    return importance(prepared.task, truth(prepared, part)[few], columns, session.predict)
+    return truth(prepared, part)[few], {column.name: taken[column.name] for column in prepared.dataset.inputs}
 
 
 def _shown(prepared: Prepared, model: Model, state: TrainingState) -> dict[str, str]:

@@ -10,11 +10,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy import ndarray
 
+from engram.errors import DataError, ShapeError
 from engram.evaluation.answers import Answers, answers
 from engram.evaluation.explanation import Columns, importances
-from engram.records import Importance, Prediction, Task
+from engram.evaluation.robustness import robustness
+from engram.records import Curve, Importance, Prediction, Task
 
-__all__ = ["importance", "sampled", "tabular"]
+__all__ = ["importance", "robust", "sampled", "tabular"]
 
 _ROWS = 500
 
@@ -35,6 +37,18 @@ def importance(
         return answers(task, truth, predict(changed))
 
     return importances(ask, columns) if tabular(columns) else ()
+
+
+def robust(task: Task, truth: ndarray, columns: Columns, predict: Callable[[Columns], Prediction]) -> tuple[Curve, ...]:
+    """How a model's error grows while these rows get worse; a model that refuses such rows has no curve."""
+
+    def ask(changed: Columns) -> Answers:
+        return answers(task, truth, predict(changed))
+
+    try:
+        return robustness(ask, columns)
+    except (DataError, ShapeError):
+        return ()
 
 
 def tabular(columns: Columns) -> bool:

@@ -8,7 +8,7 @@ from engram.records.model import Model
 from engram.records.pipeline import Pipeline
 from engram.records.prediction import Prediction
 from engram.records.progress import Progress, Watch
-from engram.records.report import Gap, Importance, Picture, Report, Score, Weak
+from engram.records.report import Curve, Gap, Importance, Picture, Report, Score, Weak
 from engram.records.task import Task
 from engram.records.tensors import Signature, TensorSpec
 from engram.records.version import Gate, Move, Run, Version
@@ -17,6 +17,7 @@ __all__ = [
     "Certificate",
     "Checkpoint",
     "Column",
+    "Curve",
     "Dataset",
     "Difference",
     "Gap",

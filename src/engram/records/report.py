@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Gap", "Importance", "Picture", "Report", "Score", "Weak"]
+__all__ = ["Curve", "Gap", "Importance", "Picture", "Report", "Score", "Weak"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,24 @@ class Weak:
     overall: float
     p: float
     looks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """How the error grows while inputs get worse.
+
+    Attributes:
+        disturbance: what is done to the inputs, with the unit of its amounts.
+        amounts: from none upwards.
+        errors: share of wrong answers, or mean absolute error, at each amount; NaN where there is no answer.
+        low, high: bounds of the 95 % interval of each.
+    """
+
+    disturbance: str
+    amounts: tuple[float, ...]
+    errors: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +132,8 @@ class Report:
         fairness: ``"COLUMN=VALUE"`` → {"rows": …, rate: value, "RATE.low": …, "RATE.high": …}.
         gaps: the largest difference of each rate between the groups of each column.
         importance: of each column on a sample of the rows, the most important first; empty for images.
+        robustness: how the error grows while inputs get worse, on a sample of the rows.
+        card: heading → sentence of a model card, as far as it is known.
         confusion: rows are true classes and columns predicted ones, in the order of ``labels``; empty for regression.
         labels: the classes.
         diagnosis: sentences on overfitting, underfitting and what to change.
@@ -137,6 +157,8 @@ class Report:
     fairness: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
     importance: tuple[Importance, ...] = ()
+    robustness: tuple[Curve, ...] = ()
+    card: Mapping[str, str] = field(default_factory=dict)
     page: str = field(default="", repr=False, compare=False)
 
     def score(self, name: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engram.evaluation.answers import Answers
-from engram.evaluation.pictures import chances, confusion, explained, history, numbers, parts, weak
+from engram.evaluation.pictures import chances, confusion, explained, history, numbers, parts, robust, weak
 from engram.evaluation.pictures.style import styled
 from engram.records import Picture, Report
 
@@ -30,6 +30,7 @@ def draw(report: Report, answers: Answers, *, seed: int = 0) -> tuple[Picture, .
             *explained.importance(
                 report.importance, "share of wrong answers" if report.labels else "mean absolute error"
             ),
+            *robust.robustness(report),
             *weak.weak(report),
             *weak.fairness(report),
         ]

@@ -95,6 +95,8 @@ def place(tmp_path, request):
     """A place that the plug-in of this name opens; a new plug-in adds its own above."""
 
     def made(name):
+        if name == "stream":
+            return request.getfixturevalue("nats")([{"a": a, "b": b} for a, b in zip(*TABLE.values(), strict=True)])
         if name == "http":
             pytest.importorskip("httpx")
             return request.getfixturevalue("web")(
@@ -115,7 +117,7 @@ def opened(request, place):
 
 def options(module):
     """What the plug-in cannot do without."""
-    needed = {"timeseries": {"target": "y"}, "duckdb": {"query": "SELECT * FROM d"}}
+    needed = {"timeseries": {"target": "y"}, "duckdb": {"query": "SELECT * FROM d"}, "stream": {"seconds": 0.3}}
     return module.Options(**needed.get(module.__name__.rpartition(".")[2], {}))
 
 

@@ -1,10 +1,10 @@
 """The servers as fixtures: each is started by the first test that asks and serves the whole session."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from servers import objects, postgresql, web
+from servers import nats, objects, postgresql, web
 from servers.proxy import Proxy
 
 
@@ -69,4 +69,11 @@ def postgres() -> Iterator[postgresql.Server]:
 def web_fixture() -> Iterator[Callable[[Callable[[web.Asked], object]], str]]:
     """A web service that answers by a function of the test; gives its address."""
     with web.serving() as serve:
+        yield serve
+
+
+@pytest.fixture(name="nats", scope="session")
+def nats_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Sequence[object]], str]]:
+    """A NATS server; gives the address of a stream that holds the messages given."""
+    with nats.serving(tmp_path_factory.mktemp("nats")) as serve:
         yield serve

@@ -197,8 +197,8 @@ def _nats(server: str, name: str, security: BaseSecurity | None) -> _Source:
 def _redis(server: str, name: str, security: BaseSecurity | None) -> _Source:
     from faststream.redis import RedisBroker, StreamSub
 
-    said: dict[str, Any] = {"security": security, "socket_connect_timeout": _CONNECTS_S}
-    broker: Any = RedisBroker(f"redis://{server}", logger=None, **said)
+    said: dict[str, Any] = {"security": security, "socket_connect_timeout": _CONNECTS_S, "logger": None}
+    broker: Any = RedisBroker(f"redis://{server}", **said)
     return _Source(broker, _starting(broker, lambda: broker.subscriber(stream=StreamSub(name, last_id="0"))))
 
 

@@ -191,6 +191,11 @@ def _pooling(node: Step, constants: Mapping[str, ndarray]) -> tuple[_Drawn, tupl
     return {"type": kind, "pool_size": size, **_different(said, plain)}, ()
 
 
+def _pooled(node: Step, constants: Mapping[str, ndarray]) -> tuple[_Drawn, tuple[str, ...]]:  # noqa: ARG001
+    _only(node)
+    return {"type": "GlobalAveragePooling2D", "keepdims": True}, ()
+
+
 def _mean(node: Step, constants: Mapping[str, ndarray]) -> tuple[_Drawn, tuple[str, ...]]:
     axes = constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
     if axes is None or sorted(int(axis) % 4 for axis in axes.ravel()) != [2, 3] or min(axes.ravel()) >= 0:
@@ -231,6 +236,7 @@ _READERS: Mapping[str, Callable[[Step, Mapping[str, ndarray]], tuple[_Drawn, tup
     "Dropout": _dropout,
     "Flatten": _flatten,
     "Gemm": _dense,
+    "GlobalAveragePool": _pooled,
     "LayerNormalization": _layer_norm,
     "MaxPool": _pooling,
     "Mul": _scale,

@@ -96,7 +96,9 @@ def _instance_norm(sheet: Sheet, call: Call) -> str:
 def _shares(kind: str) -> Rule:
     def rule(sheet: Sheet, call: Call) -> str:
         value = call.tensor("self")
-        return sheet.node(kind, sheet.cast(value, call.result.dtype), axis=call.axis(value.rank))
+        axis = call.axis(value.rank)
+        last = axis == value.rank - 1  # said as such, because that holds for any number of axes
+        return sheet.node(kind, sheet.cast(value, call.result.dtype), axis=-1 if last else axis)
 
     return rule
 

@@ -7,7 +7,20 @@ import numpy as np
 import pytest
 
 from engram.errors import StoreError, UnknownName, UsageError, VersionNotFound
-from engram.records import Certificate, Difference, Model, Prediction, Report, Score, Signature, TrainingState
+from engram.records import (
+    Certificate,
+    Curve,
+    Difference,
+    Gap,
+    Importance,
+    Model,
+    Prediction,
+    Report,
+    Score,
+    Signature,
+    TrainingState,
+    Weak,
+)
 from engram.store import manifests
 from engram.store.store import open as open_store
 
@@ -23,6 +36,12 @@ REPORT = Report(
     diagnosis=("The network fits well.",),
     findings=("Column 'fnlwgt' says nothing.",),
     history=({"epoch": 1, "train.loss": 0.41},),
+    weak=(Weak("sex=Female, age=17 to 21", 60, 0.5, 0.4, 0.6, 0.2, 1e-9, 100),),
+    fairness={"sex=Female": {"rows": 900, "accuracy": 0.92}},
+    gaps=(Gap("sex", "accuracy", "Female", "Male", 0.1, 0.05, 0.15),),
+    importance=(Importance("age", 0.1, 0.05, 0.15),),
+    robustness=(Curve("noise", (0.0, 1.0), (0.1, 0.2), (0.0, 0.1), (0.2, 0.3)),),
+    card={"limits": "few rows"},
     page="<html>a report</html>",
 )
 CERTIFICATE = Certificate(

@@ -16,7 +16,18 @@ from numpy import ndarray
 
 from engram.errors import StoreError, UnknownName
 from engram.plugins import nearest
-from engram.records import Certificate, Model, Report, Score, Signature, TrainingState
+from engram.records import (
+    Certificate,
+    Curve,
+    Gap,
+    Importance,
+    Model,
+    Report,
+    Score,
+    Signature,
+    TrainingState,
+    Weak,
+)
 from engram.store import documents
 from engram.store.files import Files
 from engram.store.objects import Content
@@ -40,6 +51,14 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_FOUND: Mapping[str, Callable[..., Any]] = {
+    "weak": Weak,
+    "gaps": Gap,
+    "importance": Importance,
+    "robustness": lambda disturbance, **curve: Curve(
+        disturbance, **{name: tuple(each) for name, each in curve.items()}
+    ),
+}
 INDEX = "model.safetensors.index.json"
 _GROUPS = ("slots", "average", "random", "best")
 _PLAIN = ("epoch", "step", "position", "optimizer", "scheduler", "stopping", "progress", "history", "extra")
@@ -166,6 +185,8 @@ def report(files: Files) -> Report:
     found: dict[str, Any] = files.document("report.json")
     found["scores"] = tuple(Score(**score) for score in found["scores"])
     found["confusion"] = tuple(tuple(row) for row in found["confusion"])
+    for name, kind in _FOUND.items():  # a report that was kept before these were looked for has none of them
+        found[name] = tuple(_made(kind, each, f"the report of {files.name}") for each in found.get(name, ()))
     for name in ("labels", "diagnosis", "findings", "history"):
         found[name] = tuple(found[name])
     page = files.content("report.html").decode() if "report.html" in files else ""

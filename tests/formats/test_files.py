@@ -57,3 +57,8 @@ def test_files_are_joined_in_their_order_up_to_the_limit(tmp_path: Path):
         joined([tmp_path], 4)
     with pytest.raises(UsageError, match="cannot be opened"):
         joined([tmp_path / "gone"], 4)
+
+
+def test_a_name_that_is_no_text_is_refused_like_one_that_is_not_there(tmp_path: Path):
+    with pytest.raises(FormatError, match=r"needs the file 'w\\ud800' beside it"):
+        safe_join(tmp_path, "w\ud800")

@@ -284,7 +284,7 @@ def _opened(path: Path) -> Iterator[tuple[int, int]]:
 def _plain(path: Path, name: str, *, last: bool) -> None:
     try:
         found = os.lstat(path)
-    except OSError as refused:
+    except (OSError, ValueError) as refused:  # a name that is no text has no bytes
         raise FormatError(f"the model needs the file {name!r} beside it: {_reason(refused)}") from refused
     wanted = stat.S_ISREG(found.st_mode) if last else stat.S_ISDIR(found.st_mode)
     if not wanted:

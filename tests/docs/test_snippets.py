@@ -46,18 +46,21 @@ def test_every_toml_block_is_a_pipeline_that_its_stages_accept(fenced):
     for page, text in blocks:
         whole = text if "[data]" in text else f'[data]\nfrom = "rows.csv"\n{text}'
         try:
-            accepted(parse(whole))
+            accepted(parse(whole), page)
         except EngramError as refused:
             pytest.fail(f"{page}: {refused}\n{text}")
         named = parse(whole).evaluate.metrics + tuple(parse(whole).keep.conditions)
         assert page == "CONTRIBUTING.md" or set(named) <= set(METRICS.names()), page
 
 
-def accepted(pipeline):
-    """Ask the owners of the options, which the parser leaves to them."""
+def accepted(pipeline, page):
+    """Ask the owners of the options, which the parser leaves to them; the page of a source speaks of that source."""
     source = pipeline.data.source[0]
     kind = pipeline.data.kind or ("sklearn" if source.startswith("sklearn:") else "")
-    options(DATA.take(kind or ("images" if source.endswith(".zip") else "csv")).Options, pipeline.data.options, "data")
+    kind = kind or (
+        Path(page).stem if page.startswith("docs/data/") else "images" if source.endswith(".zip") else "csv"
+    )
+    options(DATA.take(kind).Options, pipeline.data.options, "data")
     if pipeline.model.kind and ".py:" not in pipeline.model.kind:
         options(ARCHITECTURES.take(pipeline.model.kind).Options, pipeline.model.options, "model")
     if pipeline.model.kind == "layers":

@@ -87,7 +87,7 @@ def test_no_variable_of_the_environment_is_read_without_being_a_setting(root):
     read = {
         word
         for path in (root / "src").rglob("*.py")
-        for word in re.findall(r"\bENGRAM_[A-Z]+\b", path.read_text(encoding="utf-8"))
+        for word in re.findall(r"\bENGRAM_[A-Z_]+\b", path.read_text(encoding="utf-8"))
     }
     assert read == {name for name in settings.VARIABLES if name.startswith("ENGRAM_")}
 

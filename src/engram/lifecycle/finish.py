@@ -167,7 +167,7 @@ def _judged(prepared: Prepared, model: Model, state: TrainingState, watch: Watch
     prediction = in_parts(session, part, watch)
     found = [column.name for column in dataset.inputs if column.kind in {"category", "boolean"}]
     slices = {name: part.column(name) for name in pipeline.evaluate.slices or found}
-    few_truth, few = _few(prepared, part)
+    few_truth, few = _few(prepared, part, model.signature)
     evidence = Evidence(
         title=pipeline.keep.name,
         slices=slices,
@@ -188,11 +188,11 @@ def _judged(prepared: Prepared, model: Model, state: TrainingState, watch: Watch
     )  # fmt: skip
 
 
-def _few(prepared: Prepared, part: Part) -> tuple[ndarray, dict[str, ndarray]]:
-    """Truth and raw columns of a sample of the rows."""
+def _few(prepared: Prepared, part: Part, signature: Signature) -> tuple[ndarray, dict[str, ndarray]]:
+    """Truth of a sample of the rows, and what the model takes of them; it may take fewer columns than there are."""
     few = sampled(len(part))
     taken = part.take(few)
-    return truth(prepared, part)[few], {column.name: taken[column.name] for column in prepared.dataset.inputs}
+    return truth(prepared, part)[few], {spec.name: taken[spec.name] for spec in signature.inputs}
 
 
 def _shown(prepared: Prepared, model: Model, state: TrainingState) -> dict[str, str]:

@@ -31,6 +31,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engram.formats._job import work
+
 __all__ = ["NONE", "Framework", "Wanted", "answered", "main"]
 
 
@@ -61,7 +63,7 @@ class Wanted:
     """What is asked of a nursery, beside the question itself.
 
     Attributes:
-        job: ``package.module:function``, called by ``engram.formats._worker:work``.
+        job: ``package.module:function``, called by ``engram.formats._job.work``.
         bounds: what the worker may take, by the names of ``Bounds``.
         modules: of ours that the job is made of, imported before the fork.
         framework: that it needs.
@@ -249,9 +251,7 @@ def _work(question: Mapping[str, Any]) -> None:
         os.chdir(folder)
         os.environ.update({"HOME": folder, "TMPDIR": folder})
         tempfile.tempdir = None
-        from engram.formats import _worker
-
-        _worker.work(folder, question["job"], question["bounds"])
+        work(folder, question["job"], question["bounds"])
         code = 0
     except BaseException:  # noqa: BLE001 - the last lines of it are what the asker reads
         traceback.print_exc()

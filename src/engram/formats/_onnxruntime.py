@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from engram.formats import _worker
+from engram.formats import _parcel, _worker
 from engram.graphs.compose import classes, compose
 from engram.graphs.weights import attach
 from engram.records import Model, Signature
@@ -85,7 +85,7 @@ def answer(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> tuple[dict
     if preparing := arrays[_PREPARING].tobytes():
         ready = runtime.Preprocessor(preparing)
         pieces = [ready.run(piece) for piece in pieces]
-    return {}, _worker.numbered(runtime.run_pieces(Path(said[_GRAPH]), pieces) if said[_GRAPH] else pieces)
+    return {}, _parcel.numbered(runtime.run_pieces(Path(said[_GRAPH]), pieces) if said[_GRAPH] else pieces)
 
 
 def serve(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> tuple[dict[str, Any], dict[str, ndarray]]:
@@ -97,7 +97,7 @@ def serve(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> tuple[dict[
         found = session.predict(piece)
         made = {"label": found.labels, "probabilities": found.probabilities, "value": found.values}
         answers.append({**found.outputs, **{name: array for name, array in made.items() if array is not None}})
-    return {}, _worker.numbered(answers)
+    return {}, _parcel.numbered(answers)
 
 
 def _asked(
@@ -108,7 +108,7 @@ def _asked(
     preparing: bytes = b"",
     said: Mapping[str, Any] | None = None,
 ) -> list[dict[str, ndarray]]:
-    arrays = {**_worker.numbered(pieces), _PREPARING: np.frombuffer(preparing, np.uint8)}
+    arrays = {**_parcel.numbered(pieces), _PREPARING: np.frombuffer(preparing, np.uint8)}
     with tempfile.TemporaryDirectory(prefix="engram-") as folder:
         path, size = Path(folder, "model.onnx"), len(preparing)
         if isinstance(graph, Path):
@@ -119,8 +119,8 @@ def _asked(
         question = {**(said or {}), _GRAPH: str(path) if graph else "", "pieces": len(pieces)}
         bounds = _worker.Bounds(memory=_MEMORY + _COPIES * size, seconds=_SECONDS)
         _, made = _worker.asked(f"{__name__}:{job}", question, arrays, bounds=bounds)
-    return [_worker.piece(made, number) for number in range(len(pieces))]
+    return [_parcel.piece(made, number) for number in range(len(pieces))]
 
 
 def _pieces(said: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> list[_Piece]:
-    return [_worker.piece(arrays, number) for number in range(int(said["pieces"]))]
+    return [_parcel.piece(arrays, number) for number in range(int(said["pieces"]))]

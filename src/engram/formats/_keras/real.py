@@ -17,7 +17,7 @@ import numpy as np
 from numpy import ndarray
 
 from engram.errors import FormatError, MissingLibrary
-from engram.formats import _onnxruntime, _worker
+from engram.formats import _onnxruntime, _parcel, _worker
 from engram.formats._nursery import Framework
 from engram.records import Model
 
@@ -37,7 +37,7 @@ def answers(model: Model, path: Path, pieces: Sequence[Mapping[str, ndarray]]) -
         FormatError: Keras refuses the file.
     """
     version()
-    given = _worker.numbered(_onnxruntime.prepare(model, pieces))
+    given = _parcel.numbered(_onnxruntime.prepare(model, pieces))
     said = {"path": str(path.resolve()), "pieces": len(pieces)}
     framework = Framework((f"KERAS_BACKEND={_backend(model)}", "engram.formats._keras.imported"))
     _, made = _worker.asked(f"{__name__}:job", said, given, framework=framework)

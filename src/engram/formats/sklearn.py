@@ -17,19 +17,18 @@ from pathlib import Path
 from numpy import ndarray
 
 from engram.errors import ConversionError, FormatError, MissingLibrary
-from engram.formats import _files, _worker
+from engram.formats import _worker
 from engram.formats._archive import MAGIC
 from engram.formats._faults import typed
-from engram.formats._joblib import leading_name, unpickled
+from engram.formats._joblib import leading_name
 from engram.formats._sklearn import skops
-from engram.formats._sklearn.estimator import Estimator
+from engram.formats._sklearn.inert import inert
 from engram.formats._sklearn.model import counted, held
 from engram.formats._sklearn.model import model as drawn
-from engram.formats._sklearn.unpickled import ALLOWED, estimator
 from engram.formats._sklearn.writing import refused, saved
 from engram.records import Limits, Model
 
-__all__ = ["CARRIES", "SUFFIXES", "inert", "lost", "read", "recognizes", "run", "run_pieces", "runtime", "write"]
+__all__ = ["CARRIES", "SUFFIXES", "lost", "read", "recognizes", "run", "run_pieces", "runtime", "write"]
 
 SUFFIXES = (".skops", ".joblib", ".pkl", ".pickle")
 CARRIES = ("graph", "weights", "preprocessing")
@@ -58,17 +57,6 @@ def read(path: Path, limits: Limits) -> Model:
         return drawn(found)
     except (ConversionError, FormatError) as refused:
         raise type(refused)(f"{path.name}: {refused}") from refused
-
-
-@typed
-def inert(path: Path, limits: Limits) -> Estimator:
-    """The estimator as it stands in a file: names and values, nothing living.
-
-    Raises:
-        FormatError: as ``read``.
-    """
-    packed = _files.beginning(path).startswith(MAGIC)
-    return estimator(skops.read(path, limits) if packed else unpickled(path, ALLOWED, limits), path.name)
 
 
 def write(model: Model, path: Path) -> None:

@@ -40,10 +40,10 @@ from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.tree._tree import Tree
 
 from engram.errors import FormatError, MissingLibrary
-from engram.formats import sklearn as reader
 from engram.formats._pickle import Reference
 from engram.formats._sklearn.deriving import FUNCTIONS
 from engram.formats._sklearn.estimator import Estimator, label
+from engram.formats._sklearn.inert import inert
 from engram.records import Limits
 
 __all__ = ["answers"]
@@ -86,14 +86,14 @@ def answers(said: dict[str, Any], arrays: dict[str, ndarray]) -> tuple[dict[str,
         MissingLibrary: it was written by another release of scikit-learn.
         FormatError: it cannot be put together.
     """
-    inert = reader.inert(Path(said["path"]), Limits())
-    written = str(inert.get("_sklearn_version", ""))
+    found = inert(Path(said["path"]), Limits())
+    written = str(found.get("_sklearn_version", ""))
     if written.split(".")[:2] != sklearn.__version__.split(".")[:2]:
         raise MissingLibrary(
             f"it was written by scikit-learn {written or 'of an unknown release'}, and {sklearn.__version__} is "
             "installed, which would not understand it"
         )
-    estimator = _Built().value(inert)
+    estimator = _Built().value(found)
     columns = said["columns"]
     table: Any = _table(arrays, columns) if columns else next(iter(arrays.values()))
     return {}, _answered(estimator, table, str(said["kind"]))

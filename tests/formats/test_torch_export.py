@@ -327,3 +327,9 @@ def test_an_encoder_reshapes_by_known_numbers_alone():
     kinds = [node.op_type for node in onnx.load_from_string(graph).graph.node]
     assert not {"Shape", "CastLike", "Sqrt", "Expand"} & set(kinds)
     assert list(weights) == list(layer.state_dict())
+
+
+def test_a_weight_never_gives_its_name_to_an_input():
+    specs, answer = (TensorSpec("weight", "float32", ("batch", 6)),), (TensorSpec("out", "float32", ("batch", 2)),)
+    with pytest.raises(ConversionError, match="Linear takes 'weight', which is also the name of a weight"):
+        export(nn.Linear(6, 2), specs, answer)

@@ -151,11 +151,13 @@ def _named(graph: onnx.GraphProto, have: list[str], wanted: tuple[TensorSpec, ..
     """Call values what they are to be called; another that is called so gives its name up.
 
     Raises:
-        ConversionError: there are more or fewer.
+        ConversionError: there are more or fewer, or a weight is called so.
     """
     if len(have) != len(wanted):
         raise ConversionError(f"{what} {len(have)} tensors, and {len(wanted)} are named; name each")
     goals = [spec.name for spec in wanted]
+    if both := {tensor.name for tensor in graph.initializer}.intersection(goals):
+        raise ConversionError(f"{what} {min(both)!r}, which is also the name of a weight; call one of them otherwise")
     known = values(graph)
     moved = {name: unique(name, known) for name in goals if name in known and name not in have}
     rename(graph, {**moved, **dict(zip(have, goals, strict=True))})

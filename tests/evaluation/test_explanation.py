@@ -68,3 +68,11 @@ def test_gaps_and_words_can_be_followed_and_one_row_is_enough():
     found = dependence(lambda given: np.zeros(len(given["word"])), columns, ["word", "number"])
     assert [each.values for each in found] == [("–", "x"), ("1",)]
     assert shapley(lambda given: np.ones(len(given["word"])), _row(columns, 0), _row(columns, 1))[0].effect == 0
+
+
+def test_a_column_of_mostly_one_number_is_also_asked_at_its_others():
+    gain = np.concatenate([np.zeros(400), np.arange(1.0, 31.0)])
+    (found,) = dependence(lambda given: given["gain"], {"gain": gain}, ["gain"])
+    assert found.values[0] == "0"
+    assert len(found.values) > 5
+    assert [float(value) for value in found.values] == list(found.answers)

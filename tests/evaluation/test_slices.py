@@ -57,3 +57,8 @@ def test_a_slice_is_scored_on_its_own_rows():
     scores = judged(slices(_columns()), Answers(truth, said), {"accuracy": SHELF.take("accuracy")}, samples=50)
     assert scores["color=green"]["accuracy"] == 0.0
     assert scores["color=red"] == {"rows": 100.0, "accuracy": 1.0, "accuracy.low": 1.0, "accuracy.high": 1.0}
+
+
+def test_a_part_that_is_one_number_is_called_by_it():
+    values = np.concatenate([np.zeros(400), np.arange(1.0, 101.0)])
+    assert [part.value for part in slices({"gain": values}, ("gain",))] == ["0", "0 to 100"]

@@ -21,6 +21,7 @@ from engram.records import Importance
 __all__ = ["Columns", "Dependence", "Effect", "dependence", "importances", "shapley"]
 
 Columns = Mapping[str, ndarray]
+_FEWEST = 3
 _POINTS = 9
 _TEXTS = 12
 
@@ -144,16 +145,15 @@ def dependence(ask: Callable[[Columns], ndarray], columns: Columns, chosen: Sequ
 def _grid(values: ndarray) -> ndarray:
     """Values to be set: the deciles of numbers, or all where there are few; the most frequent texts."""
     if values.dtype.kind in "fiub":
-        distinct = np.unique(values[np.isfinite(values.astype(np.float64))])
+        finite = values[np.isfinite(values.astype(np.float64))]
+        distinct = np.unique(finite)
         if len(distinct) <= _POINTS:
             return distinct
-        return np.unique(
-            np.quantile(
-                distinct if not len(values) else values[np.isfinite(values)],
-                np.linspace(0.1, 0.9, _POINTS),
-                method="nearest",
-            )
-        )
+        shares = np.linspace(0.1, 0.9, _POINTS)
+        found = np.unique(np.quantile(finite, shares, method="nearest"))
+        if len(found) >= _FEWEST:
+            return found
+        return np.union1d(found, np.quantile(distinct, shares, method="nearest"))
     names, counts = np.unique(values.astype(str), return_counts=True)
     kept = np.sort(np.argsort(-counts, kind="stable")[:_TEXTS])
     return np.array(names[kept].tolist(), dtype=object)

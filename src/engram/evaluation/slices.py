@@ -120,6 +120,6 @@ def _texts(values: ndarray) -> ndarray:
     if len(distinct) <= _MOST:
         return np.array(["" if np.isnan(v) else f"{v:g}" for v in numbers], dtype=object)
     edges = np.quantile(present, [0, 0.25, 0.5, 0.75, 1])
-    names = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)]
+    names = [f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)]
     place = np.searchsorted(edges[1:-1], numbers, side="left")
     return np.array(["" if np.isnan(v) else names[p] for v, p in zip(numbers, place, strict=True)], dtype=object)

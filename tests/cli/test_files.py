@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from engram.graphs.build import Builder
@@ -133,3 +134,16 @@ def test_a_suffix_of_no_format_and_a_wrong_one_are_refused_with_what_to_do(engra
         "should end in .json to hold json" in engram("convert", "theirs.onnx", "--to", "json", "-o", "a.bin").sentence
     )
     assert "did you mean 'json'" in engram("convert", "theirs.onnx", "--to", "jsn", "-o", "a.json").sentence
+
+
+def test_what_is_left_out_of_an_import_is_said(engram, theirs: Path, here: Path):
+    kernel, bias = torch.nn.Parameter(torch.zeros(4, 3)), torch.nn.Parameter(torch.zeros(3))
+    other = torch.nn.Parameter(torch.zeros(7, 7))
+    other.grad = torch.ones_like(other)
+    optimizer = torch.optim.Adam([other])
+    optimizer.step()
+    weights = {"dense.kernel": kernel.detach(), "dense.bias": bias.detach()}
+    torch.save({"model": weights, "optimizer": optimizer.state_dict(), "epoch": 1}, here / "run.pt")
+    said = engram("import", "run.pt", "--name", "mine", "--graph", "theirs.onnx")
+    assert said.code == 0
+    assert "the optimizer's state is left out, because it has state for 1 parameters" in said.err

@@ -10,7 +10,7 @@ import typer
 
 from engram.cli.bars import watching
 from engram.cli.certificates import proved
-from engram.cli.terminal import JSON, STORE, in_bytes, names, say, show_json
+from engram.cli.terminal import JSON, STORE, in_bytes, names, notice, say, show_json
 from engram.cli.versions import REFERENCE
 from engram.formats import SHELF
 
@@ -160,6 +160,8 @@ def import_(
         return
     with_state = ", with its training state" if "training" in version.holds else ""
     say(f"[green]✓[/] kept {escape(str(path))} as [bold]{version.reference}[/]{with_state}")
+    for sentence in opened.certificate(version.reference).lost:
+        notice(sentence)
 
 
 def _target(to: str, shards: str) -> Target:
